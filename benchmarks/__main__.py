@@ -1,0 +1,94 @@
+"""python -m benchmarks: measure each function beside a hello-world function, and print a table."""
+
+import argparse
+import dataclasses
+import json
+import os
+import platform
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from . import report
+from .errors import MeasurementError
+from .measure import NORMAL, QUICK, Bench, Pair, Plan
+from .subjects import Subject, all_subjects
+
+_WIDTH_CHARS = 100
+
+
+def main(arguments: list[str]) -> int:
+    """Run the command.
+
+    Returns:
+        0 whatever the figures are; 1 if something could not be measured, 130 after Ctrl-C.
+    """
+    options = _parser().parse_args(arguments)
+    plan = QUICK if options.quick else NORMAL
+    plan = dataclasses.replace(plan, rounds=options.rounds or plan.rounds)
+    console = Console(width=_WIDTH_CHARS, highlight=False)
+    header = _header(plan)
+    console.print(" | ".join(f"{name} {value}" for name, value in header.items()), soft_wrap=True)
+    progress = Console(stderr=True, highlight=False)
+    try:
+        with progress.status("starting") as status:
+            pairs = Bench(plan, status.update).run(options.only)
+    except MeasurementError as error:
+        progress.print(f"Could not measure: {error}", markup=False, soft_wrap=True)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    _print(console, pairs)
+    if options.json:
+        options.json.write_text(json.dumps(report.document(header, pairs), indent=2) + "\n", "utf-8")
+    return 0
+
+
+def _print(console: Console, pairs: dict[str, list[Pair]]) -> None:
+    console.print(report.table(report.rows(pairs)))
+    for aim in report.aims(pairs):
+        console.print(f"{'met    ' if aim.met else 'not met'}  {aim.text}: {aim.figures}", soft_wrap=True)
+    console.print(report.checked(pairs))
+
+
+def _header(plan: Plan) -> dict[str, Any]:
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+        "CPUs": os.cpu_count(),
+        # Of the last minute: near or above the CPUs, others are working here and the figures are theirs too.
+        "load before": round(os.getloadavg()[0], 1),
+        "Python": platform.python_version(),
+        "rounds": plan.rounds,
+        "log lines": "to a file",
+    }
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--rounds", type=_positive, metavar="N", help=f"rounds (default {NORMAL.rounds}; quick: 1)")
+    parser.add_argument("--quick", action="store_true", help="a few seconds a function: does it work at all")
+    parser.add_argument("--only", type=_chosen, default=all_subjects(), metavar="NAME,...", help="measure these")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write everything to a file as well")
+    return parser
+
+
+def _chosen(text: str) -> list[Subject]:
+    subjects = {subject.name: subject for subject in all_subjects()}
+    names = list(dict.fromkeys(text.split(",")))
+    unknown = [name for name in names if name not in subjects]
+    if unknown:
+        raise argparse.ArgumentTypeError(f"expected some of {', '.join(subjects)}; got {', '.join(unknown)}")
+    return [subjects[name] for name in names]
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number above 0, got {text}")
+    return int(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

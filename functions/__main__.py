@@ -1,0 +1,131 @@
+"""`python -m functions`: every function locally, the real schedule, one table of URLs; and `demo` and `stage`."""
+
+import argparse
+import contextlib
+import signal
+import sys
+import tempfile
+import threading
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from functions._local.console import StackConsole
+from functions._local.demo import demonstrate
+from functions._local.processes import free_port_base
+from functions._local.stack import Stack, forget
+from functions._staging.stage import function_names, stage
+from shared.config import LOCAL_PORT_BASE, PORT_OFFSETS, ROOT, function_urls, read_settings
+from shared.errors import ConfigurationError
+from shared.jobs import read_jobs
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit status."""
+    options = _parser().parse_args(arguments)
+    _interrupt_once_on_signals()
+    try:
+        status: int = options.run(options)
+        return status
+    except ConfigurationError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 0 if options.run is _serve else 130
+
+
+def _serve(options: argparse.Namespace) -> int:
+    console = StackConsole()
+    names = _functions(options.only)
+    state_dir = (options.state_dir or read_settings().state_dir).absolute()
+    if options.fresh:
+        forget(state_dir)
+    stack = Stack(
+        names, port_base=options.port_base, state_dir=state_dir, models_dir=options.models_dir, console=console
+    )
+    with contextlib.ExitStack() as running:
+        running.enter_context(stack.running())
+        jobs = []
+        if "nightly_transform" in names:
+            running.enter_context(stack.scheduling())
+            jobs = list(read_jobs().values())
+        if options.reload:
+            running.enter_context(stack.reloading())
+        console.table(stack.urls, jobs, datetime.now(UTC))
+        console.say("Ready. Ctrl-C stops everything.", "bold")
+        try:
+            threading.Event().wait()
+        except KeyboardInterrupt:
+            console.say("Stopping.", "bold")
+    return 0
+
+
+def _demo(options: argparse.Namespace) -> int:
+    if options.url:
+        return demonstrate(function_urls(options.url))
+    with tempfile.TemporaryDirectory(prefix="nightshift-demo-") as folder:
+        stack = Stack(
+            list(PORT_OFFSETS),
+            port_base=free_port_base(),
+            state_dir=Path(folder),
+            models_dir=None,
+            console=StackConsole(only_problems=True),
+        )
+        with stack.running():
+            return demonstrate(stack.urls)
+
+
+def _stage(options: argparse.Namespace) -> int:
+    for name in _functions(options.function or None):
+        print(stage(name, ROOT / "build" / name).relative_to(ROOT))
+    return 0
+
+
+def _functions(names: Sequence[str] | None) -> list[str]:
+    chosen = [name.strip().replace("-", "_") for name in names or PORT_OFFSETS]
+    unknown = sorted(set(chosen) - set(function_names()))
+    if unknown:
+        raise ConfigurationError([f"expected some of {', '.join(function_names())}, got {', '.join(unknown)}"])
+    return chosen
+
+
+def _interrupt_once_on_signals() -> None:
+    """Let the first Ctrl-C or termination signal interrupt, and the stopping that follows run undisturbed."""
+
+    def interrupt(*_: object) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, interrupt)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m functions", description=__doc__)
+    parser.set_defaults(run=_serve)
+    parser.add_argument("--port-base", type=_port, default=LOCAL_PORT_BASE, help="the page's port; the others follow")
+    parser.add_argument("--state-dir", type=Path, help="where everything is written (default: .local/)")
+    parser.add_argument("--models-dir", type=Path, help="where the models are (default: model/)")
+    parser.add_argument("--only", type=lambda text: text.split(","), help="functions to serve, with commas between")
+    parser.add_argument("--fresh", action="store_true", help="begin with an empty state")
+    parser.add_argument("--no-reload", dest="reload", action="store_false", help="do not restart on change")
+    commands = parser.add_subparsers(title="other commands")
+    demo = commands.add_parser("demo", help="send the held-out digits through everything and compare the counts")
+    demo.add_argument("--url", help="a running stack's base, such as http://127.0.0.1:8080, instead of one of its own")
+    demo.set_defaults(run=_demo)
+    staging = commands.add_parser("stage", help="lay each function and what it needs into build/<function>")
+    staging.add_argument("function", nargs="*", help="which (default: all)")
+    staging.set_defaults(run=_stage)
+    return parser
+
+
+def _port(text: str) -> int:
+    last = 65535 - max(PORT_OFFSETS.values())
+    if not text.isdigit() or not 1 <= int(text) <= last:
+        raise argparse.ArgumentTypeError(f"expected a port from 1 to {last}, got {text!r}")
+    return int(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

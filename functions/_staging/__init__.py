@@ -1,0 +1,1 @@
+"""Which files a function needs, and laying them into one folder that runs alone."""

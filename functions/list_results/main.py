@@ -1,0 +1,48 @@
+"""list-results: finds results again: filters, pages, counts, one by id."""
+
+from datetime import UTC, datetime
+
+import functions_framework
+
+from shared.config import Settings, read_settings
+from shared.endpoint import Endpoint, HttpRequest, HttpResponse
+from shared.errors import ConfigurationError
+from shared.guard import Limits
+from shared.lazy import Once
+from shared.paging import PageTokens, page_token_key
+from shared.routing import Route
+from shared.stores import open_store
+
+from .handlers import ResultReader
+
+_settings = Once(read_settings)
+_reader = Once(
+    lambda: ResultReader(
+        open_store(_settings().store_url),
+        PageTokens(page_token_key(_settings().page_token_key, _settings().state_dir, _settings().in_cloud)),
+        now=lambda: datetime.now(UTC),
+    )
+)
+
+
+def _prepare(settings: Settings) -> None:
+    if not settings.store_url:
+        raise ConfigurationError(["STORE_URL: expected a database, it is not set"])
+    page_token_key(settings.page_token_key, settings.state_dir, settings.in_cloud)
+
+
+_endpoint = Endpoint(
+    "list_results",
+    [
+        Route("GET", "/", lambda request: _reader().list_results(request)),
+        Route("GET", "/(?P<id>[^/]+)", lambda request: _reader().get_result(request)),
+    ],
+    Limits(max_body_bytes=64_000),
+    prepare=_prepare,
+)
+
+
+@functions_framework.http
+def list_results(request: HttpRequest) -> HttpResponse:
+    """Answer a page of results (`GET /`) or one of them (`GET /<id>`)."""
+    return _endpoint(request)

@@ -1,0 +1,143 @@
+"""TensorFlow Serving's REST API over the registry of models: https://www.tensorflow.org/tfx/serving/api_rest."""
+
+import json
+from typing import Any
+
+from model.manifest import Manifest, Signature, TensorSpec
+from model.registry import ModelVersion, Registry
+from shared.endpoint import google_error
+from shared.errors import InvalidRequestError, ModelError, NotFoundError, ServiceError
+from shared.routing import Request, Response, json_response
+
+from .decode import columns_to_tensors, parse_body, rows_to_tensors
+from .encode import encode_columns, encode_rows
+
+# Version numbers beyond 18 digits exist nowhere; refusing them here keeps integers small.
+MODEL_PATH = "/v1/models/(?P<model>[^/:]+)(?:/versions/(?P<version>[0-9]{1,18}))?"
+_DTYPES = {"float32": "DT_FLOAT", "float64": "DT_DOUBLE", "bool": "DT_BOOL", "string": "DT_STRING"}
+
+
+def render_error(error: ServiceError, path: str) -> Response:
+    """Render an error as TensorFlow Serving does under /v1/, as Google does elsewhere."""
+    if path.startswith("/v1/"):
+        return json_response({"error": error.message}, error.http_status, headers=error.headers)
+    return google_error(error, path)
+
+
+class PredictApi:
+    """What predict answers.
+
+    Args:
+        registry: The models there are.
+        default_model: The model of `POST /`; None: the only one there is.
+    """
+
+    def __init__(self, registry: Registry, default_model: str | None) -> None:
+        self._registry = registry
+        self._default_model = default_model
+
+    def predict_default(self, request: Request) -> Response:
+        """Answer `POST /` with the default model, and what Vertex AI adds to a prediction."""
+        name = self._registry.default_name(self._default_model)
+        if name is None:
+            raise NotFoundError(
+                f"there is no default model: set DEFAULT_MODEL to one of {', '.join(self._registry.names())}",
+                reason="NO_DEFAULT_MODEL",
+            )
+        found = self._registry.find(name)
+        extra = {
+            "deployedModelId": f"{found.name}-{found.version}",
+            "model": f"models/{found.name}",
+            "modelDisplayName": found.name,
+            "modelVersionId": str(found.version),
+        }
+        return _predicted(found, request.body, b"," + json.dumps(extra)[1:-1].encode())
+
+    def predict(self, request: Request) -> Response:
+        """Answer `:predict` in row (`instances`) or columnar (`inputs`) form."""
+        return _predicted(self._found(request), request.body, b"")
+
+    def status(self, request: Request) -> Response:
+        """Answer which versions of a model there are, and whether each can be served."""
+        if request.values["version"]:
+            versions = [self._found(request)]
+        else:
+            versions = self._registry.versions(request.values["model"])
+        states = [
+            {
+                "version": str(version.version),
+                "state": "END" if version.broken else "AVAILABLE",
+                "status": {"error_code": "UNKNOWN", "error_message": version.broken}
+                if version.broken
+                else {"error_code": "OK", "error_message": ""},
+            }
+            for version in versions
+        ]
+        return json_response({"model_version_status": states})
+
+    def metadata(self, request: Request) -> Response:
+        """Answer a version's signatures."""
+        found = self._found(request)
+        signatures = {name: _signature(signature) for name, signature in _manifest(found).signatures.items()}
+        spec = {"name": found.name, "signature_name": "", "version": str(found.version)}
+        return json_response(
+            {"model_spec": spec, "metadata": {"signature_def": {"signature_def": signatures}}},
+            headers=_headers(found),
+        )
+
+    def _found(self, request: Request) -> ModelVersion:
+        version = request.values["version"]
+        return self._registry.find(request.values["model"], int(version) if version else None)
+
+
+def _predicted(found: ModelVersion, body: bytes, extra: bytes) -> Response:
+    order = parse_body(body)
+    name = order.get("signature_name", "") or "serving_default"
+    signatures = _manifest(found).signatures
+    if not isinstance(name, str) or name not in signatures:
+        raise InvalidRequestError(
+            f"Serving signature name: not found in signature def: expected one of {', '.join(signatures)}",
+            reason="SIGNATURE_NOT_FOUND",
+        )
+    if ("instances" in order) == ("inputs" in order):
+        raise InvalidRequestError(
+            "Not formatted correctly expecting only one of 'inputs' or 'instances' keys to exist"
+            if "inputs" in order
+            else "Missing 'inputs' or 'instances' key"
+        )
+    runtime = found.load()
+    if "instances" in order:
+        outputs = runtime.run(name, rows_to_tensors(order["instances"], signatures[name]))
+        text = b'{"predictions":' + encode_rows(outputs) + extra + b"}\n"
+    else:
+        outputs = runtime.run(name, columns_to_tensors(order["inputs"], signatures[name]))
+        text = b'{"outputs":' + encode_columns(outputs) + extra + b"}\n"
+    return Response(text, headers=_headers(found), log={"model": found.name, "version": str(found.version)})
+
+
+def _manifest(found: ModelVersion) -> Manifest:
+    if found.manifest is None:
+        raise ModelError(found.broken or f"{found.name}/{found.version}: cannot be served")
+    return found.manifest
+
+
+def _headers(found: ModelVersion) -> dict[str, str]:
+    return {"X-Nightshift-Model": found.name, "X-Nightshift-Version": str(found.version)}
+
+
+def _signature(signature: Signature) -> dict[str, Any]:
+    return {
+        "inputs": {name: _tensor_info(spec) for name, spec in signature.inputs.items()},
+        "outputs": {name: _tensor_info(spec) for name, spec in signature.outputs.items()},
+        "method_name": signature.method_name,
+        "defaults": {},
+    }
+
+
+def _tensor_info(spec: TensorSpec) -> dict[str, Any]:
+    sizes = [{"size": str(-1 if size is None else size), "name": ""} for size in spec.shape]
+    return {
+        "dtype": _DTYPES.get(spec.dtype, f"DT_{spec.dtype.upper()}"),
+        "tensor_shape": {"dim": sizes, "unknown_rank": False},
+        "name": spec.tensor_name or spec.name,
+    }

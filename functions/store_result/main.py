@@ -1,0 +1,47 @@
+"""store-result: keeps a result, never lost and never twice."""
+
+from datetime import UTC, datetime
+
+import functions_framework
+
+from shared.config import Settings, read_settings
+from shared.endpoint import Endpoint, HttpRequest, HttpResponse
+from shared.errors import ConfigurationError
+from shared.guard import Limits
+from shared.lazy import Once
+from shared.routing import Route
+from shared.stores import open_store
+
+from .handlers import ResultWriter
+from .summaries import read_declarations
+
+_settings = Once(read_settings)
+_writer = Once(
+    lambda: ResultWriter(
+        open_store(_settings().store_url),
+        read_declarations(_settings().models_dir),
+        now=lambda: datetime.now(UTC),
+    )
+)
+
+
+def _prepare(settings: Settings) -> None:
+    if not settings.store_url:
+        raise ConfigurationError(["STORE_URL: expected a database, it is not set"])
+
+
+_endpoint = Endpoint(
+    "store_result",
+    [
+        Route("POST", "/", lambda request: _writer().store_one(request)),
+        Route("POST", "/batch", lambda request: _writer().store_batch(request)),
+    ],
+    Limits(max_body_bytes=32_000_000, max_large_bodies=2),
+    prepare=_prepare,
+)
+
+
+@functions_framework.http
+def store_result(request: HttpRequest) -> HttpResponse:
+    """Keep one result (`POST /`) or up to 500, all or nothing (`POST /batch`)."""
+    return _endpoint(request)

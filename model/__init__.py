@@ -1,0 +1,1 @@
+"""The models, what describes and serves them, and (in `training/`, never deployed) what makes them."""

@@ -1,0 +1,126 @@
+"""The environment, read once and checked whole. No other module reads `os.environ`."""
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from shared.errors import ConfigurationError
+
+# The folder that holds shared/: the repository in a checkout, the function itself in a staged build.
+ROOT = Path(__file__).resolve().parent.parent
+LOCAL_PORT_BASE = 8080
+# Port of each function above the base; 0 is kept for the page.
+PORT_OFFSETS = {"predict": 1, "store_result": 2, "list_results": 3, "nightly_transform": 4}
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything the environment decides; `.env.example` lists the same variables and a test keeps it so.
+
+    Attributes:
+        models_dir: MODELS_DIR. Models in TensorFlow Serving's layout `<name>/<version>/`.
+        default_model: DEFAULT_MODEL. The model `POST /` serves; None: the only one there is.
+        store_url: STORE_URL. `sqlite:///path`.
+        state_dir: STATE_DIR. Everything a local run writes.
+        threads: THREADS. Requests a function works on at once; functions-framework reads it too.
+        max_body_bytes: MAX_BODY_BYTES. Overrides the function's own request limit.
+        urls: PREDICT_URL, STORE_RESULT_URL, LIST_RESULTS_URL, NIGHTLY_TRANSFORM_URL. Where the functions are.
+        page_token_key: PAGE_TOKEN_KEY. Signs page tokens; made in state_dir locally.
+        project_id: PROJECT_ID. Names traces in the logs.
+        environment: ENVIRONMENT. Named in the logs.
+        in_cloud: K_SERVICE is set, as Cloud Run sets it.
+    """
+
+    models_dir: Path
+    default_model: str | None
+    store_url: str
+    state_dir: Path
+    threads: int
+    max_body_bytes: int | None
+    urls: Mapping[str, str]
+    page_token_key: bytes | None
+    project_id: str | None
+    environment: str
+    in_cloud: bool
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> "Settings":
+        """Read the settings from a mapping such as `os.environ`.
+
+        Raises:
+            ConfigurationError: Lists every variable that is wrong, with what it was and what is expected.
+        """
+        problems: list[str] = []
+        in_cloud = bool(environ.get("K_SERVICE"))
+        state_dir = Path(environ.get("STATE_DIR") or ROOT / ".local").absolute()
+        key = environ.get("PAGE_TOKEN_KEY")
+        if key is not None and len(key) < 16:
+            problems.append("PAGE_TOKEN_KEY: expected at least 16 characters")
+        settings = cls(
+            models_dir=Path(environ.get("MODELS_DIR") or ROOT / "model").absolute(),
+            default_model=environ.get("DEFAULT_MODEL") or None,
+            store_url=_store_url(environ, state_dir, in_cloud, problems),
+            state_dir=state_dir,
+            threads=_integer(environ, "THREADS", 4 * (os.cpu_count() or 1), problems),
+            max_body_bytes=_integer(environ, "MAX_BODY_BYTES", 0, problems) or None,
+            urls=_urls(environ, problems),
+            page_token_key=key.encode() if key else None,
+            project_id=environ.get("PROJECT_ID") or None,
+            environment=environ.get("ENVIRONMENT") or "local",
+            in_cloud=in_cloud,
+        )
+        if problems:
+            raise ConfigurationError(problems)
+        return settings
+
+
+def read_settings() -> Settings:
+    """Read the settings of this process."""
+    return Settings.from_env(os.environ)
+
+
+def child_environment(changes: Mapping[str, str]) -> dict[str, str]:
+    """Return this process's environment with changes, for a process to be started; PYTHONPATH stays out."""
+    return {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | dict(changes)
+
+
+def function_urls(base_url: str) -> dict[str, str]:
+    """Return where each function of a local stack answers, from the URL of its base port.
+
+    Raises:
+        ConfigurationError: The URL has no host and port.
+    """
+    found = re.fullmatch(r"(https?://[^/\s:]+):([0-9]{1,5})/?", base_url)
+    if not found:
+        raise ConfigurationError([f"expected a URL such as http://127.0.0.1:8080, got {base_url!r}"])
+    return {name: f"{found[1]}:{int(found[2]) + step}" for name, step in PORT_OFFSETS.items()}
+
+
+def _integer(environ: Mapping[str, str], name: str, default: int, problems: list[str]) -> int:
+    text = environ.get(name) or str(default)
+    if re.fullmatch(r"[0-9]{1,12}", text) and (int(text) > 0 or not environ.get(name)):
+        return int(text)
+    problems.append(f"{name}: expected a whole number above 0, got {text!r}")
+    return default
+
+
+def _store_url(environ: Mapping[str, str], state_dir: Path, in_cloud: bool, problems: list[str]) -> str:
+    url = environ.get("STORE_URL") or ("" if in_cloud else f"sqlite:///{state_dir}/nightshift.db")
+    if in_cloud and url.startswith("sqlite:"):
+        problems.append("STORE_URL: SQLite is lost with the instance in the cloud; name a database")
+    elif url and not url.startswith("sqlite:///"):
+        problems.append("STORE_URL: expected sqlite:///path")
+    return url
+
+
+def _urls(environ: Mapping[str, str], problems: list[str]) -> dict[str, str]:
+    urls = {}
+    for function, offset in PORT_OFFSETS.items():
+        name = f"{function.upper()}_URL"
+        url = environ.get(name) or f"http://127.0.0.1:{LOCAL_PORT_BASE + offset}"
+        if not re.fullmatch(r"https?://[^/\s]\S*", url):
+            problems.append(f"{name}: expected http:// or https://, got {url!r}")
+        urls[function] = url.rstrip("/")
+    return urls

@@ -1,0 +1,1 @@
+"""Stores in SQL databases, through SQLAlchemy Core. The only door to SQL."""

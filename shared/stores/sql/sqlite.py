@@ -1,0 +1,91 @@
+"""SQLite as a laptop's store: durable on every commit, many readers beside one writer."""
+
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect
+from sqlalchemy.exc import DBAPIError
+
+from shared.errors import ConfigurationError, ServiceError, UnavailableError
+from shared.stores.sql.engine import Database, translated
+from shared.stores.sql.store import SqlStore
+from shared.stores.sql.tables import metadata
+
+_BUSY_TIMEOUT_MS = 5000
+_BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+# A file that may not grow, as under a quota, fails like a broken disk rather than as a full one.
+_NO_ROOM = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_SHMSIZE}
+_UNUSABLE = {
+    *(sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH),
+    *(sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOLFS),
+}
+
+
+def open_sqlite(path: Path) -> SqlStore:
+    """Open a database file, creating it and its tables if need be.
+
+    Open it after the server has forked: SQLite's connections do not survive a fork.
+
+    Raises:
+        ConfigurationError: The file cannot be opened or is not a database; it is left as it is.
+        UnavailableError: Another process holds it, or there is no room to create it.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unusable(error.strerror) from error
+    url = URL.create("sqlite", database=str(path.absolute()))
+    engine = create_engine(url, pool_timeout=_BUSY_TIMEOUT_MS / 1000)
+    event.listen(engine, "connect", _on_connect)
+    event.listen(engine, "begin", _on_begin)
+    try:
+        with translated(_translate):
+            _create_tables(engine)
+    except ServiceError:
+        engine.dispose()
+        raise
+    return SqlStore(Database(engine, _translate))
+
+
+def _create_tables(engine: Engine) -> None:
+    # Looking first keeps a reader that starts beside a busy writer from waiting for the one right to write.
+    with engine.begin() as connection:
+        present = set(inspect(connection).get_table_names())
+    if not metadata.tables.keys() <= present:
+        with engine.execution_options(writes=True).begin() as connection:
+            metadata.create_all(connection)
+
+
+def _on_connect(connection: sqlite3.Connection, _: Any) -> None:
+    # Transactions are begun by hand below; the driver's own rules differ between Python versions.
+    connection.isolation_level = None
+    for pragma in (
+        f"busy_timeout = {_BUSY_TIMEOUT_MS}",
+        "journal_mode = WAL",
+        "synchronous = FULL",
+        "foreign_keys = ON",
+    ):
+        connection.execute(f"PRAGMA {pragma}").close()
+
+
+def _on_begin(connection: Connection) -> None:
+    # A reader that later writes cannot wait for another writer, it fails at once: so writers say so first.
+    writes = connection.get_execution_options().get("writes")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _translate(error: DBAPIError) -> ServiceError:
+    extended = getattr(error.orig, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+    code = extended & 0xFF
+    if extended in _NO_ROOM:
+        return UnavailableError("the database has no room left", reason="STORE_FULL", retry_after_seconds=60)
+    if code in _BUSY or code == sqlite3.SQLITE_IOERR:
+        return UnavailableError("the database did not answer in time", reason="STORE_UNAVAILABLE")
+    if code in _UNUSABLE:
+        return _unusable(str(error.orig))
+    return ServiceError("the database failed", reason="STORE_FAILED")
+
+
+def _unusable(cause: str | None) -> ConfigurationError:
+    return ConfigurationError([f"STORE_URL: the SQLite file cannot be used: {cause}"])

@@ -1,0 +1,90 @@
+"""The tables. Times are whole microseconds since 1970 in UTC: they sort and compare alike in every database."""
+
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import BigInteger, Boolean, Column, ForeignKey, Index, Integer, MetaData, String, Table, Text
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+metadata = MetaData()
+
+# Payloads stand last: SQLite reads a row's columns in order, and a job that wants `summary` must not walk past them.
+results = Table(
+    "results",
+    metadata,
+    Column("id", String(128), primary_key=True),
+    Column("created_at_us", BigInteger, nullable=False),
+    Column("model", String(256), nullable=False),
+    Column("version", String(64), nullable=False),
+    Column("expires_at_us", BigInteger),
+    Column("payload_hash", String(64), nullable=False),
+    Column("summary", Text, nullable=False),
+    Column("request_id", String(264)),  # a batch appends ":" and an index to a key of 255
+    Column("labels", Text, nullable=False),
+    Column("instances", Text, nullable=False),
+    Column("predictions", Text, nullable=False),
+    Index("results_by_time", "created_at_us", "id"),
+    Index("results_by_model", "model", "created_at_us", "id"),
+    Index("results_by_version", "model", "version", "created_at_us", "id"),
+)
+
+# One row a label, with what a query may ask beside it, so that every offered combination is one index range.
+result_labels = Table(
+    "result_labels",
+    metadata,
+    Column("result_id", ForeignKey("results.id"), primary_key=True),
+    Column("pair", String(512), primary_key=True),
+    Column("model", String(256), nullable=False),
+    Column("version", String(64), nullable=False),
+    Column("created_at_us", BigInteger, nullable=False),
+    Index("labels_by_time", "pair", "created_at_us", "result_id"),
+    Index("labels_by_model", "pair", "model", "created_at_us", "result_id"),
+    Index("labels_by_version", "pair", "model", "version", "created_at_us", "result_id"),
+)
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("job", String(64), primary_key=True),
+    Column("key", String(64), primary_key=True),
+    Column("interval_start_us", BigInteger, nullable=False),
+    Column("interval_end_us", BigInteger, nullable=False),
+    Column("time_zone", String(64), nullable=False),
+    Column("trigger", String(16), nullable=False),
+    Column("params", Text, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("provisional", Boolean, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("fence", Integer, nullable=False),
+    Column("lease_expires_at_us", BigInteger),
+    Column("generation", Integer),
+    Column("output", Text, nullable=False),
+    Column("error", Text),
+    Column("created_at_us", BigInteger, nullable=False),
+    Column("started_at_us", BigInteger),
+    Column("ended_at_us", BigInteger),
+)
+# Newest first and then by job, as runs are listed: an index in one direction would leave them to be sorted.
+Index("runs_by_key", runs.c.key.desc(), runs.c.job)
+
+# A rerun writes beside what is visible; `runs.generation` points at the visible one.
+summaries = Table(
+    "summaries",
+    metadata,
+    Column("job", String(64), primary_key=True),
+    Column("key", String(64), primary_key=True),
+    Column("generation", Integer, primary_key=True),
+    Column("provisional", Boolean, nullable=False),
+    Column("created_at_us", BigInteger, nullable=False),
+    Column("rows", Text, nullable=False),
+)
+
+
+def to_us(moment: datetime) -> int:
+    """Return the whole microseconds since 1970 of an aware time, exactly."""
+    return (moment - _EPOCH) // timedelta(microseconds=1)
+
+
+def from_us(microseconds: int) -> datetime:
+    """Return the UTC time that many microseconds since 1970."""
+    return _EPOCH + timedelta(microseconds=microseconds)

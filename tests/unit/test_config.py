@@ -1,0 +1,173 @@
+"""The environment, checked whole, and the file that documents it."""
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from shared.config import ROOT, Settings, child_environment, read_settings
+from shared.errors import ConfigurationError
+
+
+class Recording(dict):
+    """An environment that remembers which variables were asked for."""
+
+    def __init__(self, values=()):
+        super().__init__(values)
+        self.asked = set()
+
+    def get(self, name, default=None):
+        """Look a variable up."""
+        self.asked.add(name)
+        return super().get(name, default)
+
+
+def problems(environ):
+    """Return what is wrong with an environment."""
+    with pytest.raises(ConfigurationError) as caught:
+        Settings.from_env(environ)
+    return caught.value.problems
+
+
+def test_an_empty_environment_is_a_laptop():
+    """Nothing has to be set to begin."""
+    settings = Settings.from_env({})
+
+    assert settings == Settings(
+        models_dir=ROOT / "model",
+        default_model=None,
+        store_url=f"sqlite:///{ROOT}/.local/nightshift.db",
+        state_dir=ROOT / ".local",
+        threads=4 * os.cpu_count(),
+        max_body_bytes=None,
+        urls={
+            "predict": "http://127.0.0.1:8081",
+            "store_result": "http://127.0.0.1:8082",
+            "list_results": "http://127.0.0.1:8083",
+            "nightly_transform": "http://127.0.0.1:8084",
+        },
+        page_token_key=None,
+        project_id=None,
+        environment="local",
+        in_cloud=False,
+    )
+
+
+def test_every_variable_is_taken():
+    """Each under its own name."""
+    settings = Settings.from_env(
+        {
+            "MODELS_DIR": "/models",
+            "DEFAULT_MODEL": "digits",
+            "STORE_URL": "sqlite:////data/x.db",
+            "STATE_DIR": "/state",
+            "THREADS": "3",
+            "MAX_BODY_BYTES": "1000",
+            "PREDICT_URL": "https://predict.example/",
+            "PAGE_TOKEN_KEY": "0123456789abcdef",
+            "PROJECT_ID": "observatory",
+            "ENVIRONMENT": "staging",
+        }
+    )
+
+    assert (settings.models_dir, settings.state_dir) == (Path("/models"), Path("/state"))
+    assert (settings.default_model, settings.store_url) == ("digits", "sqlite:////data/x.db")
+    assert (settings.threads, settings.max_body_bytes) == (3, 1000)
+    assert settings.urls["predict"] == "https://predict.example"
+    assert settings.page_token_key == b"0123456789abcdef"
+    assert (settings.project_id, settings.environment) == ("observatory", "staging")
+
+
+def test_all_problems_are_reported_at_once():
+    """One start is enough to learn everything that is wrong."""
+    found = problems(
+        {
+            "THREADS": "0",
+            "MAX_BODY_BYTES": "-1",
+            "STORE_URL": "mysql://x",
+            "PREDICT_URL": "localhost:8081",
+            "PAGE_TOKEN_KEY": "short",
+        }
+    )
+
+    assert sorted(problem.partition(":")[0] for problem in found) == [
+        *("MAX_BODY_BYTES", "PAGE_TOKEN_KEY", "PREDICT_URL", "STORE_URL", "THREADS")
+    ]
+    assert "short" not in str(found)
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "1.5", "many", "²", "1e3", "9" * 13, "0x10", " 4"])
+@pytest.mark.parametrize("name", ["THREADS", "MAX_BODY_BYTES"])
+def test_a_number_is_a_whole_number_above_0(name, text):
+    """And the problem names what came."""
+    assert problems({name: text}) == [f"{name}: expected a whole number above 0, got {text!r}"]
+
+
+@pytest.mark.parametrize("url", ["ftp://x", "http://", "https:// ", "http://a b", "//x", "x"])
+def test_a_url_is_http(url):
+    """The functions speak nothing else."""
+    assert problems({"LIST_RESULTS_URL": url}) == [
+        f"LIST_RESULTS_URL: expected http:// or https://, got {url!r}",
+    ]
+
+
+def test_the_cloud_takes_no_sqlite():
+    """It would be lost with the instance."""
+    (problem,) = problems({"K_SERVICE": "store-result", "STORE_URL": "sqlite:///x.db"})
+
+    assert problem.startswith("STORE_URL: SQLite is lost")
+
+
+def test_the_cloud_has_no_default_store():
+    """Functions that need one refuse to start; predict needs none."""
+    settings = Settings.from_env({"K_SERVICE": "predict"})
+
+    assert (settings.in_cloud, settings.store_url) == (True, "")
+
+
+def test_relative_folders_are_made_absolute():
+    """A function serves from any working directory."""
+    settings = Settings.from_env({"STATE_DIR": "somewhere", "MODELS_DIR": "else"})
+
+    assert settings.state_dir == Path.cwd() / "somewhere"
+    assert settings.models_dir == Path.cwd() / "else"
+
+
+def test_an_empty_variable_is_one_that_is_not_set():
+    """As deployment tools write it."""
+    names = {"MODELS_DIR", "DEFAULT_MODEL", "STORE_URL", "STATE_DIR", "THREADS", "PREDICT_URL", "PROJECT_ID"}
+
+    assert Settings.from_env(dict.fromkeys(names, "")) == Settings.from_env({})
+
+
+def test_settings_come_from_this_process(monkeypatch):
+    """read_settings is the one place that looks."""
+    monkeypatch.setenv("ENVIRONMENT", "here")
+
+    assert read_settings().environment == "here"
+
+
+def test_a_child_inherits_everything_but_pythonpath(monkeypatch):
+    """Functions must find their own code without help."""
+    monkeypatch.setenv("PYTHONPATH", "/somewhere")
+    monkeypatch.setenv("PROJECT_ID", "old")
+
+    child = child_environment({"PROJECT_ID": "new", "THREADS": "2"})
+
+    assert "PYTHONPATH" not in child
+    assert (child["PROJECT_ID"], child["THREADS"], child["PATH"]) == ("new", "2", os.environ["PATH"])
+
+
+def test_the_example_names_every_variable_and_no_other():
+    """.env.example has each commented out, with a sentence above."""
+    environ = Recording()
+    Settings.from_env(environ)
+
+    text = (ROOT / ".env.example").read_text("utf-8")
+
+    named = re.findall(r"^# ([A-Z_]+)=", text, re.MULTILINE)
+    assert sorted(named) == sorted(environ.asked)
+    assert all(line.startswith("# ") for line in text.splitlines() if line)
+    for block in text.strip().split("\n\n"):
+        assert re.match(r"# \S.*\.$", block.splitlines()[0]), f"expected a sentence first: {block}"
