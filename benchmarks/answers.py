@@ -81,7 +81,7 @@ class AnswerReader:
                 raise MalformedAnswerError(f"Content-Length: expected a whole number, got {value[:40]!r}")
             self._length = int(value)
         elif name == b"transfer-encoding":
-            self._chunked = value.lower() == b"x"
+            self._chunked = value.lower() == b"chunked"
         elif name == b"connection":
             self._keep_alive = value.lower() != b"close"
 

@@ -74,6 +74,7 @@ class Endpoint:
             render_error=self._render_error,
             threads=settings.threads,
             project_id=settings.project_id,
+            environment=settings.environment,
         )
         # functions-framework answers /robots.txt and /favicon.ico itself, in HTML, where a route would take them.
         app.register_error_handler(404, self._not_found)
@@ -116,11 +117,14 @@ def _flask_response(response: Response) -> flask.Response:
 
 
 def _request(request: flask.Request, match: Match) -> Request:
+    # From the environment itself: werkzeug's own views of headers and query cost as much as a small model.
+    environ = request.environ
+    headers = {name[5:].replace("_", "-").lower(): text for name, text in environ.items() if name.startswith("HTTP_")}
     return Request(
-        method=request.method,
+        method=environ["REQUEST_METHOD"],
         path=request.path,
         values=match.values,
-        query=dict(request.args.lists()),
-        headers={name.lower(): value for name, value in request.headers.items()},
+        query=dict(request.args.lists()) if environ.get("QUERY_STRING") else {},
+        headers=headers,
         body=request.get_data(cache=False),
     )

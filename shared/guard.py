@@ -59,6 +59,7 @@ class Guard:
         render_error: Turns an error on a path into a response in that path's dialect.
         threads: Requests worked on at once; slow bodies may hold half of them.
         project_id: Google Cloud project, to name traces.
+        environment: Named in the log.
     """
 
     def __init__(
@@ -70,7 +71,8 @@ class Guard:
         limits: Limits,
         render_error: Callable[[ServiceError, str], Response],
         threads: int,
-        project_id: str | None,
+        project_id: str | None = None,
+        environment: str = "local",
     ) -> None:
         self._app = app
         self._router = router
@@ -79,7 +81,7 @@ class Guard:
         self._render_error = render_error
         self._patience = Patience(limits.body_deadline_seconds, threads)
         self._large_bodies = LargeBodies(limits.max_large_bodies)
-        self._log = RequestLog(name, project_id)
+        self._log = RequestLog(name, project_id, environment)
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request."""

@@ -33,10 +33,12 @@ class RequestLog:
     Args:
         function: The function's name.
         project_id: Google Cloud project, to name traces.
+        environment: dev, staging, prod or local.
     """
 
-    def __init__(self, function: str, project_id: str | None) -> None:
+    def __init__(self, function: str, project_id: str | None, environment: str) -> None:
         self._function = function
+        self._environment = environment
         self._trace_prefix = f"projects/{project_id}/traces/" if project_id else ""
 
     def write(self, environ: Environ, request_id: str, status: int, seconds: float, fields: dict[str, Any]) -> None:
@@ -47,6 +49,7 @@ class RequestLog:
         line = {
             **fields,
             "function": self._function,
+            "environment": self._environment,
             "request_id": request_id,
             "httpRequest": {
                 "requestMethod": method,

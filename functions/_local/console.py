@@ -41,7 +41,7 @@ class StackConsole:
         try:
             event = json.loads(line)
             text, style = readable(event), _SEVERITY_STYLES.get(event.get("severity", ""), "")
-            details = event.get("stack_trace") or event.get("detail")
+            details = event.get("detail")
         except (ValueError, AttributeError, TypeError):
             text, style, details = line, "", None
         if text is not line and not style and (self._only_problems or "GET /health " in text):

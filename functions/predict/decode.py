@@ -94,32 +94,28 @@ def columns_to_tensors(columns: object, signature: Signature) -> Tensors:
 def _tensor(value: object, spec: TensorSpec, where: str, member: str = "") -> "numpy.ndarray[Any, Any]":
     shape, leaves = _flattened(value, spec, where, member)
     _check_shape(shape, spec)
-    kinds = set(map(type, leaves))
     wanted = _KINDS.get(spec.dtype)
     if wanted is None:
         raise UnimplementedError(f"{spec.name}: JSON cannot carry {spec.dtype}")
-    if not kinds <= wanted:
+    if not wanted.issuperset(map(type, leaves)):
         at = next(index for index, leaf in enumerate(leaves) if type(leaf) not in wanted)
         place = _place(at, shape, where, member)
         raise InvalidRequestError(f"{place}: {_expected(spec)}, got {_leaf_kind(leaves[at])}")
     try:
-        array = numpy.array(leaves, dtype=_WIDE.get(spec.dtype, spec.dtype)).reshape(shape)
+        # Too large for float32 is Infinity, as in TensorFlow Serving; numpy would warn.
+        with numpy.errstate(over="ignore"):
+            return numpy.array(leaves, spec.dtype).reshape(shape)
     except OverflowError:
         raise InvalidRequestError(f"{where}: {_expected(spec)}, got a number out of its range") from None
-    if spec.dtype in _WIDE:
-        # Too large for float32 is Infinity and too small is 0, as in TensorFlow Serving; numpy would warn.
-        with numpy.errstate(over="ignore"):
-            array = array.astype(spec.dtype)
-    return array
 
 
 def _flattened(value: object, spec: TensorSpec, where: str, member: str) -> tuple[list[int], list[Any]]:
     """Return the shape, taken from the first element at each level, and all leaves in row-major order."""
     shape: list[int] = []
     level: list[Any] = [value]
-    while level and isinstance(level[0], list):
+    while level and type(level[0]) is list:
         size = len(level[0])
-        if not all(isinstance(item, list) and len(item) == size for item in level):
+        if set(map(type, level)) != {list} or set(map(len, level)) != {size}:
             at = next(i for i, item in enumerate(level) if not isinstance(item, list) or len(item) != size)
             got = f"{len(level[at])} items" if isinstance(level[at], list) else _leaf_kind(level[at])
             place = _place(at, shape, where, member)
@@ -189,5 +185,3 @@ _KINDS: Mapping[str, set[type]] = {
     "bool": {bool},
     **{dtype: {int} for dtype in _INTEGERS},
 }
-# Made in double precision first, so that numpy rounds once and as C does.
-_WIDE = {"float32": "float64"}

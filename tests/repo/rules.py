@@ -10,8 +10,8 @@ from functions._staging.imports import imported_modules
 LAYERS = (
     ("errors",),
     ("records",),
-    ("ports", "config", "lazy", "log", "strict_json"),
-    ("routing", "bodies", "paging", "events", "jobs"),
+    ("ports", "config", "lazy", "log", "patience", "strict_json"),
+    ("routing", "bodies", "request_log", "paging", "events", "jobs"),
     ("guard", "stores"),
     ("endpoint",),
 )

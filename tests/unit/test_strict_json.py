@@ -107,7 +107,7 @@ def test_no_body_takes_long_to_refuse(body):
     with pytest.raises(InvalidRequestError):
         loads(body)
 
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 5
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from functions.nightly_transform.transforms.daily_summary import transform
 from functions.store_result.summaries import check_summary, read_declarations, summarise
 from shared.config import ROOT
-from shared.records import Interval, SummaryDocument
-from tests.contract.factories import NOW, a_run
+from shared.records import SummaryDocument
+from tests.contract.factories import a_run
 
 leaves = st.none() | st.booleans() | st.integers() | st.floats() | st.just(10**400) | st.text(max_size=3)
 values = st.recursive(
@@ -61,4 +61,3 @@ def test_the_bundled_models_declare_what_they_answer():
 def test_a_folder_without_models_declares_nothing(tmp_path):
     """MODELS_DIR may be empty or not there."""
     assert read_declarations(tmp_path) == read_declarations(tmp_path / "none") == {}
-    assert Interval(NOW.date().isoformat(), NOW, NOW, "Etc/UTC").key == "2026-11-22"

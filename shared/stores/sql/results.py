@@ -81,18 +81,16 @@ def list_statement(query: ResultQuery, after: Position | None, now: datetime) ->
     if after:
         position = tuple_(to_us(after.created_at), after.id)
         where.append(tuple_(*keys) > position if query.order == "asc" else tuple_(*keys) < position)
-        # Says nothing new, but without it SQLite's planner prefers an index that leaves the version to be filtered.
-        where.append(keys[0] >= to_us(after.created_at) if query.order == "asc" else keys[0] <= to_us(after.created_at))
     where.append(or_(_columns.expires_at_us.is_(None), _columns.expires_at_us > to_us(now)))
     order = [key.asc() if query.order == "asc" else key.desc() for key in keys]
     source = results.join(result_labels) if query.label else results
-    return select(results).select_from(source).where(and_(*where)).order_by(*order)
+    return _along_index(select(results).select_from(source).where(and_(*where)).order_by(*order), query)
 
 
 def count_statement(query: ResultQuery) -> Select[Any]:
     """Return the statement that counts what a query matches, from the index alone."""
     keys, where = _range(query)
-    return select(func.count(keys[0])).where(and_(True, *where))
+    return _along_index(select(func.count(keys[0])).where(and_(True, *where)), query)
 
 
 def summaries_statement(after: tuple[int, str], end_us: int) -> Select[Any]:
@@ -103,6 +101,15 @@ def summaries_statement(after: tuple[int, str], end_us: int) -> Select[Any]:
         .order_by(_columns.created_at_us, _columns.id)
         .limit(_PAGE_ROWS)
     )
+
+
+def _along_index(statement: Select[Any], query: ResultQuery) -> Select[Any]:
+    # Where two indexes seem as good, SQLite takes the one that was made last, even if that leaves the version to be
+    # filtered row by row.
+    table = result_labels if query.label else results
+    prefix = "labels" if query.label else "results"
+    index = f"{prefix}_by_{'version' if query.version else 'model' if query.model else 'time'}"
+    return statement.with_hint(table, f"INDEXED BY {index}", "sqlite")
 
 
 def _range(query: ResultQuery) -> tuple[Sequence[ColumnElement[Any]], list[ColumnElement[bool]]]:
