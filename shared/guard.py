@@ -1,11 +1,10 @@
 """What stands between the open port and a function: limits, refusals, and one log line a request.
 
-WSGI, outside Flask: functions-framework routes every method, has no limits, and reads the body even of a
+WSGI, in front of Flask: functions-framework routes every method, has no limits, and reads the body even of a
 request that was already refused.
 """
 
 import contextlib
-import io
 import re
 import socket
 import time
@@ -14,20 +13,21 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import parse_qs
 
 from shared.bodies import LargeBodies, LargeBodySlot, check_length, declared_length, inflate, read_body
-from shared.errors import ServiceError, UnsupportedMediaTypeError, UriTooLongError
+from shared.errors import InvalidRequestError, ServiceError, UnsupportedMediaTypeError, UriTooLongError
 from shared.patience import Patience
 from shared.request_log import Environ, RequestLog, request_id, request_path
-from shared.routing import Match, Response, Route, Router
+from shared.routing import Match, Request, Response, Route, Router
 
 StartResponse = Callable[..., Any]
-WsgiApp = Callable[[Environ, StartResponse], Iterable[bytes]]
-
-# Keys under which the guard and the endpoint hand things to each other.
-MATCH, LOG_FIELDS = "nightshift.match", "nightshift.log"
+# Answers an admitted request, failures included, and adds to the fields of its log line.
+Answer = Callable[[Match, Request, dict[str, Any]], Response]
 
 MAX_URI_BYTES = 8192
+_MAX_QUERY_PARAMETERS = 100
+_STATUS_LINES = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
 _CHARSET = re.compile(r'charset="?([^\s;"]*)')
 
 
@@ -49,86 +49,81 @@ class Limits:
 
 
 class Guard:
-    """WSGI middleware around one function.
+    """One function as a WSGI application.
 
     Args:
-        app: What answers admitted requests.
-        name: The function, for the log.
+        answer: What answers admitted requests.
         router: Knows the paths and methods.
         limits: The function's limits.
         render_error: Turns an error on a path into a response in that path's dialect.
         threads: Requests worked on at once; slow bodies may hold half of them.
-        project_id: Google Cloud project, to name traces.
-        environment: Named in the log.
+        log: Takes one line a request.
     """
 
     def __init__(
         self,
-        app: WsgiApp,
+        answer: Answer,
         *,
-        name: str,
         router: Router,
         limits: Limits,
         render_error: Callable[[ServiceError, str], Response],
         threads: int,
-        project_id: str | None = None,
-        environment: str = "local",
+        log: RequestLog,
     ) -> None:
-        self._app = app
+        self._answer = answer
         self._router = router
         self._limits = limits
         self._encodings = ("identity", "gzip") if limits.accept_gzip else ("identity",)
         self._render_error = render_error
         self._patience = Patience(limits.body_deadline_seconds, threads)
         self._large_bodies = LargeBodies(limits.max_large_bodies)
-        self._log = RequestLog(name, project_id, environment)
+        self._log = log
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request."""
         started = time.perf_counter()
-        identity = request_id(environ)
-        # functions-framework would take its execution id from the client and write it into logs.
-        environ["HTTP_FUNCTION_EXECUTION_ID"] = identity
-        environ[LOG_FIELDS] = fields = {}
-        status = 500
-
-        def start(line: str, headers: list[tuple[str, str]], *rest: Any) -> Any:
-            nonlocal status
-            status = int(line[:3])
-            return start_response(line, [*headers, ("X-Request-Id", identity)], *rest)
-
+        identity, fields = request_id(environ), dict[str, Any]()
+        last = _is_last(environ)
         slot = self._large_bodies.slot()
         try:
-            self._admit(environ, slot)
-            answer = self._app(environ, start)
-            return _LastAnswer(answer, environ) if _is_last(environ) else answer
+            match, body = self._admitted(environ, slot)
+            response = self._answer(match, request_from(environ, match, body), fields)
         except ServiceError as error:
+            # The body was not read, so the next request could not be found on this connection.
+            last = _close_after(start_response)
             fields["outcome"] = error.reason
-            return self._refuse(environ, error, start, start_response)
+            response = self._render_error(error, request_path(environ))
         except Exception:
+            last = _close_after(start_response)
             fields |= {"outcome": "INTERNAL", "stack_trace": traceback.format_exc()}
-            return self._refuse(environ, ServiceError("an unexpected failure"), start, start_response)
+            response = self._render_error(ServiceError("an unexpected failure"), request_path(environ))
         finally:
             slot.release()
-            self._log.write(environ, identity, status, time.perf_counter() - started, fields)
+        self._log.write(environ, identity, response.status, time.perf_counter() - started, fields)
+        headers = [
+            ("Content-Type", response.content_type),
+            ("Content-Length", str(len(response.body))),
+            ("X-Request-Id", identity),
+            *response.headers.items(),
+        ]
+        start_response(_STATUS_LINES[response.status], headers)
+        return _LastAnswer(response.body, environ) if last else (response.body,)
 
-    def _admit(self, environ: Environ, slot: LargeBodySlot) -> None:
+    def _admitted(self, environ: Environ, slot: LargeBodySlot) -> tuple[Match, bytes]:
         match = self._match(environ)
-        encoding = environ.pop("HTTP_CONTENT_ENCODING", "identity").strip().lower()
+        encoding = environ.get("HTTP_CONTENT_ENCODING", "identity").strip().lower()
         if encoding not in self._encodings:
             raise UnsupportedMediaTypeError(f"Content-Encoding: expected {' or '.join(self._encodings)}")
         length = declared_length(environ)
-        if length != 0:
-            check_length(length or 0, self._limits.max_body_bytes)
-            _check_content_type(environ, match.route)
+        if length == 0:
+            return match, b""
+        check_length(length or 0, self._limits.max_body_bytes)
+        _check_content_type(environ, match.route)
         body = read_body(environ, self._limits.max_body_bytes, self._patience, slot.grow)
         if encoding == "gzip" and body:
             body = inflate(body, self._limits.max_body_bytes)
             slot.grow(len(body))
-        environ["wsgi.input"] = io.BytesIO(body)
-        environ["CONTENT_LENGTH"] = str(len(body))
-        environ.pop("HTTP_TRANSFER_ENCODING", None)
-        environ[MATCH] = match
+        return match, body
 
     def _match(self, environ: Environ) -> Match:
         uri = environ.get("RAW_URI") or environ["PATH_INFO"]
@@ -136,23 +131,22 @@ class Guard:
             raise UriTooLongError(f"path and query are too long: expected at most {MAX_URI_BYTES} bytes")
         return self._router.match(environ["REQUEST_METHOD"], request_path(environ))
 
-    def _refuse(
-        self, environ: Environ, error: ServiceError, start: StartResponse, start_response: StartResponse
-    ) -> Iterable[bytes]:
-        response = self._render_error(error, request_path(environ))
-        headers = {
-            "Content-Type": response.content_type,
-            "Content-Length": str(len(response.body)),
-            # The body was not read, so the next request cannot be found on this connection.
-            "Connection": "close",
-            **response.headers,
-        }
-        # gunicorn drops an application's Connection header; its own response object has to be told.
-        force_close = getattr(getattr(start_response, "__self__", None), "force_close", None)
-        if force_close:
-            force_close()
-        start(f"{response.status} {HTTPStatus(response.status).phrase}", list(headers.items()))
-        return _LastAnswer([response.body], environ)
+
+def request_from(environ: Environ, match: Match, body: bytes) -> Request:
+    """Return a request as handlers know it.
+
+    Raises:
+        InvalidRequestError: reason TOO_MANY_PARAMETERS.
+    """
+    try:
+        text = environ.get("QUERY_STRING", "")
+        query = parse_qs(text, keep_blank_values=True, max_num_fields=_MAX_QUERY_PARAMETERS) if text else {}
+    except ValueError:
+        raise InvalidRequestError(
+            f"expected at most {_MAX_QUERY_PARAMETERS} query parameters", reason="TOO_MANY_PARAMETERS"
+        ) from None
+    headers = {name[5:].replace("_", "-").lower(): text for name, text in environ.items() if name.startswith("HTTP_")}
+    return Request(environ["REQUEST_METHOD"], request_path(environ), match.values, query, headers, body)
 
 
 class _LastAnswer:
@@ -162,21 +156,26 @@ class _LastAnswer:
     for the client to hang up first; a few clients that do not would stop the function for everybody.
     """
 
-    def __init__(self, answer: Iterable[bytes], environ: Environ) -> None:
-        self._answer = answer
+    def __init__(self, body: bytes, environ: Environ) -> None:
+        self._body = body
         self._socket: socket.socket | None = environ.get("gunicorn.socket")
 
     def __iter__(self) -> Iterator[bytes]:
-        return iter(self._answer)
+        return iter((self._body,))
 
     def close(self) -> None:
         """Called by the server when the answer was sent, or could not be."""
-        close = getattr(self._answer, "close", None)
-        if close:
-            close()
         if self._socket is not None:
             with contextlib.suppress(OSError):  # the client hung up first
                 self._socket.shutdown(socket.SHUT_RD)
+
+
+def _close_after(start_response: StartResponse) -> bool:
+    # gunicorn drops an application's Connection header; its own response object has to be told.
+    force_close = getattr(getattr(start_response, "__self__", None), "force_close", None)
+    if force_close:
+        force_close()
+    return True
 
 
 def _is_last(environ: Environ) -> bool:

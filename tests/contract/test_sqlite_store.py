@@ -119,12 +119,15 @@ def test_a_store_opens_again_with_what_it_held(path):
 
 def test_many_openers_of_a_fresh_file_all_succeed(path):
     """Functions that start at the same moment do not fail over who makes the tables."""
-    stores = in_parallel(8, lambda _: open_store(f"sqlite:///{path}"))
+    for folder in range(5):
+        fresh = path.parent / str(folder) / path.name
 
-    for store in stores:
-        store.create_results([a_result()])
-        store.close()
-    assert integrity(path) == ("ok", 8)
+        stores = in_parallel(8, lambda _, fresh=fresh: open_store(f"sqlite:///{fresh}"))
+
+        for store in stores:
+            store.create_results([a_result()])
+            store.close()
+        assert integrity(fresh) == ("ok", 8)
 
 
 @pytest.mark.parametrize("name", ["a?b.db", "a#b%41.db", "a b;c.db", "ü.db"])

@@ -443,9 +443,9 @@ def test_a_url_over_8_kb_is_414(store, length):
 
 
 @pytest.mark.parametrize("path", ["/robots.txt", "/favicon.ico"])
-def test_the_paths_that_the_framework_answers_itself_speak_the_dialect(guarded, path):
-    """functions-framework says 404 to these in HTML; here a route would take them, so it is asked."""
-    answer = exchange(guarded, head("GET", path), "GET")
+def test_the_paths_that_the_framework_answers_itself_speak_the_dialect(store, path):
+    """functions-framework would say 404 to these in HTML, before any function is asked."""
+    answer = exchange(store, head("GET", path), "GET")
 
     assert (answer.status, answer.reason) == (404, "PATH_NOT_FOUND")
 

@@ -7,20 +7,25 @@ import pytest
 
 from shared.endpoint import google_error
 from shared.guard import Guard, Limits
-from shared.routing import Route, Router
+from shared.request_log import RequestLog
+from shared.routing import Response, Route, Router
 
 
-def call(app, capfd, *, accept_gzip=False, **environ):
-    """Send one request through a guard; return status line, headers, body and the log lines."""
-    guard = Guard(
-        app,
-        name="sample",
+def guarded(answer, **limits):
+    """Return a guard around something that answers requests."""
+    return Guard(
+        answer,
         router=Router([Route("POST", "/", lambda _: None), Route("POST", "/any", lambda _: None, content_types=None)]),
-        limits=Limits(1000, accept_gzip=accept_gzip),
+        limits=Limits(1000, **limits),
         render_error=google_error,
         threads=2,
-        project_id=None,
+        log=RequestLog("sample", None, "test"),
     )
+
+
+def call(answer, capfd, *, accept_gzip=False, **environ):
+    """Send one request through a guard; return status line, headers, body and the log lines."""
+    guard = guarded(answer, accept_gzip=accept_gzip)
     started = []
     request = {"REQUEST_METHOD": "POST", "PATH_INFO": "/", "QUERY_STRING": "", "wsgi.input": io.BytesIO(), **environ}
     body = b"".join(guard(request, lambda *args: started.append(args)))
@@ -28,17 +33,12 @@ def call(app, capfd, *, accept_gzip=False, **environ):
     return status, dict(headers), body, [json.loads(line) for line in capfd.readouterr().out.splitlines()]
 
 
-def echo(environ, start):
-    """Answer the body, as read from what the guard left."""
-    body = environ["wsgi.input"].read()
-    assert environ["CONTENT_LENGTH"] == str(len(body))
-    assert "HTTP_TRANSFER_ENCODING" not in environ
-    assert "HTTP_CONTENT_ENCODING" not in environ
-    start("200 OK", [("Content-Length", str(len(body)))])
-    return [body]
+def echo(match, request, fields):
+    """Answer the body."""
+    return Response(request.body)
 
 
-def test_an_application_finds_a_body_that_was_read(capfd):
+def test_a_handler_finds_a_body_that_was_read(capfd):
     """Its length is known, however it was framed."""
     status, headers, body, lines = call(
         echo, capfd, PATH_INFO="/any", HTTP_TRANSFER_ENCODING="chunked", **{"wsgi.input": io.BytesIO(b"abc")}
@@ -51,7 +51,7 @@ def test_an_application_finds_a_body_that_was_read(capfd):
 def test_an_application_that_fails_is_500_with_one_line(capfd):
     """Also where it is the framework itself that fails."""
 
-    def fails(environ, start):
+    def fails(match, request, fields):
         raise ValueError("for the log alone")
 
     status, _, body, (line,) = call(fails, capfd)
@@ -62,16 +62,25 @@ def test_an_application_that_fails_is_500_with_one_line(capfd):
     assert "ValueError: for the log alone" in line["stack_trace"]
 
 
-def test_the_clients_execution_id_is_not_taken(capfd):
-    """functions-framework would write it into logs."""
+def test_a_handler_finds_headers_and_query_by_name(capfd):
+    """Header names in lower case, every value of a parameter, empty ones too."""
+    seen = []
 
-    def shows(environ, start):
-        start("200 OK", [])
-        return [environ["HTTP_FUNCTION_EXECUTION_ID"].encode()]
+    def keeps(match, request, fields):
+        seen.append(request)
+        return Response(b"")
 
-    _, headers, body, _ = call(shows, capfd, HTTP_FUNCTION_EXECUTION_ID="theirs")
+    call(keeps, capfd, QUERY_STRING="a=1&b=&a=%C3%A9", HTTP_IDEMPOTENCY_KEY="k")
 
-    assert body.decode() == headers["X-Request-Id"]
+    assert seen[0].query == {"a": ["1", "\u00e9"], "b": [""]}
+    assert seen[0].headers == {"idempotency-key": "k"}
+
+
+def test_too_many_query_parameters_are_400(capfd):
+    """A hundred are plenty, and parsing stops there."""
+    status, _, _, (line,) = call(echo, capfd, QUERY_STRING="&".join(["a=1"] * 101))
+
+    assert (status, line["outcome"]) == ("400 Bad Request", "TOO_MANY_PARAMETERS")
 
 
 @pytest.mark.parametrize("length", ["9" * 5000, "-1", "x"])
@@ -89,17 +98,6 @@ def test_a_gzip_encoding_without_a_body_is_no_body(capfd):
     status, _, body, _ = call(echo, capfd, accept_gzip=True, HTTP_CONTENT_ENCODING="gzip")
 
     assert (status, body) == ("200 OK", b"")
-
-
-class _Answer:
-    def __init__(self):
-        self.closed = False
-
-    def __iter__(self):
-        return iter([b"x"])
-
-    def close(self):
-        self.closed = True
 
 
 class _Socket:
@@ -121,21 +119,13 @@ class _Socket:
     ],
 )
 def test_only_a_last_answer_ends_the_reading_side(capfd, environ, shut):
-    """After it was sent, and the application's own answer is closed in any case."""
-    sock, answer = _Socket(), _Answer()
-    guard = Guard(
-        lambda environ, start: start("200 OK", []) or answer,
-        name="sample",
-        router=Router([Route("POST", "/", lambda _: None)]),
-        limits=Limits(1000),
-        render_error=google_error,
-        threads=2,
-        project_id=None,
-    )
+    """And only after it was sent."""
+    sock = _Socket()
     request = {"REQUEST_METHOD": "POST", "PATH_INFO": "/", "gunicorn.socket": sock, **environ}
 
-    returned = guard(request, lambda *_: None)
+    returned = guarded(echo)(request, lambda *_: None)
 
-    assert (b"".join(returned), sock.shut) == (b"x", 0)
-    returned.close()
-    assert (answer.closed, sock.shut) == (True, shut)
+    assert (b"".join(returned), sock.shut) == (b"", 0)
+    if shut:
+        returned.close()
+    assert sock.shut == shut

@@ -1,10 +1,12 @@
 """SQLite as a laptop's store: durable on every commit, many readers beside one writer."""
 
 import sqlite3
+import time
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect
+from sqlalchemy import URL, Connection, Engine, FromClause, create_engine, event, inspect
+from sqlalchemy.dialects.sqlite.base import SQLiteCompiler
 from sqlalchemy.exc import DBAPIError
 
 from shared.errors import ConfigurationError, ServiceError, UnavailableError
@@ -37,6 +39,7 @@ def open_sqlite(path: Path) -> SqlStore:
         raise _unusable(error.strerror) from error
     url = URL.create("sqlite", database=str(path.absolute()))
     engine = create_engine(url, pool_timeout=_BUSY_TIMEOUT_MS / 1000)
+    engine.dialect.statement_compiler = _HintingCompiler
     event.listen(engine, "connect", _on_connect)
     event.listen(engine, "begin", _on_begin)
     try:
@@ -46,6 +49,14 @@ def open_sqlite(path: Path) -> SqlStore:
         engine.dispose()
         raise
     return SqlStore(Database(engine, _translate))
+
+
+class _HintingCompiler(SQLiteCompiler):
+    """Renders the hints on a table, INDEXED BY for one, which SQLAlchemy drops for SQLite."""
+
+    def get_from_hint_text(self, table: FromClause, text: str | None) -> str | None:
+        """Return the hint as it was given."""
+        return text
 
 
 def _create_tables(engine: Engine) -> None:
@@ -60,13 +71,24 @@ def _create_tables(engine: Engine) -> None:
 def _on_connect(connection: sqlite3.Connection, _: Any) -> None:
     # Transactions are begun by hand below; the driver's own rules differ between Python versions.
     connection.isolation_level = None
-    for pragma in (
-        f"busy_timeout = {_BUSY_TIMEOUT_MS}",
-        "journal_mode = WAL",
-        "synchronous = FULL",
-        "foreign_keys = ON",
-    ):
+    connection.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}").close()
+    _use_write_ahead_log(connection)
+    for pragma in ("synchronous = FULL", "foreign_keys = ON"):
         connection.execute(f"PRAGMA {pragma}").close()
+
+
+def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
+    # The change of mode does not wait as statements do: of functions that start at once on a fresh file, all but
+    # one would fail.
+    deadline = time.monotonic() + _BUSY_TIMEOUT_MS / 1000
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL").close()
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF not in _BUSY or time.monotonic() > deadline:
+                raise
+        time.sleep(0.005)
 
 
 def _on_begin(connection: Connection) -> None:
