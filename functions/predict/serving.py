@@ -1,13 +1,14 @@
 """TensorFlow Serving's REST API over the registry of models: https://www.tensorflow.org/tfx/serving/api_rest."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from model.manifest import Manifest, Signature, TensorSpec
 from model.registry import ModelVersion, Registry
 from shared.endpoint import google_error
 from shared.errors import InvalidRequestError, ModelError, NotFoundError, ServiceError
-from shared.routing import Request, Response, json_response
+from shared.routing import Request, Response, Route, json_response
 
 from .decode import columns_to_tensors, parse_body, rows_to_tensors
 from .encode import encode_columns, encode_rows
@@ -24,7 +25,7 @@ def render_error(error: ServiceError, path: str) -> Response:
     return google_error(error, path)
 
 
-class PredictApi:
+class ServingApi:
     """What predict answers.
 
     Args:
@@ -88,6 +89,16 @@ class PredictApi:
     def _found(self, request: Request) -> ModelVersion:
         version = request.values["version"]
         return self._registry.find(request.values["model"], int(version) if version else None)
+
+
+def serving_routes(api: Callable[[], ServingApi]) -> list[Route]:
+    """Return the routes of TensorFlow Serving's API; bodies of any content type, as there."""
+    return [
+        Route("POST", "/", lambda request: api().predict_default(request), content_types=None),
+        Route("POST", f"{MODEL_PATH}:predict", lambda request: api().predict(request), content_types=None),
+        Route("GET", MODEL_PATH, lambda request: api().status(request)),
+        Route("GET", f"{MODEL_PATH}/metadata", lambda request: api().metadata(request)),
+    ]
 
 
 def _predicted(found: ModelVersion, body: bytes, extra: bytes) -> Response:

@@ -104,7 +104,7 @@ def summaries_statement(after: tuple[int, str], end_us: int) -> Select[Any]:
 
 
 def _along_index(statement: Select[Any], query: ResultQuery) -> Select[Any]:
-    # Where two indexes seem as good, SQLite takes the one that was made last, even if that leaves the version to be
+    # Where two indexes seem as good, SQLite takes the one that was made first, even if that leaves the version to be
     # filtered row by row.
     table = result_labels if query.label else results
     prefix = "labels" if query.label else "results"
