@@ -44,7 +44,9 @@ class StackConsole:
             details = event.get("detail")
         except (ValueError, AttributeError, TypeError):
             text, style, details = line, "", None
-        if text is not line and not style and (self._only_problems or "GET /health " in text):
+        # LiteRT writes a line of information to standard error when it starts, and cannot be told not to.
+        good = line.startswith("INFO: ") if text is line else not style
+        if good and (self._only_problems or "GET /health " in text):
             return
         prefix = Text(f"{source:<{_WIDTH}} ", style=COLOURS.get(source, ""))
         self._console.print(prefix + Text(text, style=style))

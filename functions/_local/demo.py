@@ -97,7 +97,8 @@ def _send_all(
 
 def _report(console: Console, sent: list[_Sent], stored: int, summary: Counter[str], days: list[str]) -> int:
     shown, predicted = Counter(s.digit for s in sent), Counter(s.predicted for s in sent)
-    table = Table(title=f"Digits of {' and '.join(days)}, provisional while the day is open", title_justify="left")
+    console.print(f"The summary of {' and '.join(days)}, provisional while the day is open:")
+    table = Table()
     for heading in ("digit", "images sent", "predicted", "in the summary"):
         table.add_column(heading, justify="right")
     for digit in range(10):
