@@ -6,6 +6,7 @@ where "..." stands for anything. `make run` is left running for the commands aft
 
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -23,8 +24,17 @@ def commands(text: str) -> Iterator[tuple[str, str]]:
     for block in re.findall(r"^```console\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
         for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
             lines = part.splitlines()
-            last = next(index for index, line in enumerate(lines) if not line.endswith("\\"))
+            last = next(index for index in range(len(lines)) if whole("\n".join(lines[: index + 1])))
             yield "\n".join(lines[: last + 1]), "\n".join(lines[last + 1 :]).strip()
+
+
+def whole(command: str) -> bool:
+    """Tell whether a command ends here: no quote is open and no backslash continues it."""
+    try:
+        shlex.split(command)
+    except ValueError:
+        return False
+    return not command.endswith("\\")
 
 
 def matches(promised: str, printed: str) -> bool:
