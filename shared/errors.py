@@ -90,6 +90,12 @@ class IdempotencyError(ServiceError):
     http_status, status, reason = 422, "FAILED_PRECONDITION", "IDEMPOTENCY_KEY_REUSED"
 
 
+class UnimplementedError(ServiceError):
+    """501: asked for rightly, and not to be had: an element type that the dialect cannot carry, for one."""
+
+    http_status, status, reason = 501, "UNIMPLEMENTED", "UNIMPLEMENTED"
+
+
 class UnavailableError(ServiceError):
     """503: try again, the same call may succeed. Carries Retry-After, one second unless told."""
 
