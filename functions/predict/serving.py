@@ -1,7 +1,7 @@
 """TensorFlow Serving's REST API over the registry of models: https://www.tensorflow.org/tfx/serving/api_rest."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from model.manifest import Manifest, Signature, TensorSpec
@@ -12,17 +12,26 @@ from shared.routing import Request, Response, Route, json_response
 
 from .decode import columns_to_tensors, parse_body, rows_to_tensors
 from .encode import encode_columns, encode_rows
+from .examples import encode_classes, encode_values, examples_to_tensors
+from .tensors import Tensor
 
 # Version numbers beyond 18 digits exist nowhere; refusing them here keeps integers small.
-MODEL_PATH = "/v1/models/(?P<model>[^/:]+)(?:/versions/(?P<version>[0-9]{1,18}))?"
+MODEL_PATH = (
+    "(?i:/v1/models)/(?P<model>[^/:]+)(?:(?i:/versions)/(?P<version>[0-9]{1,18})|(?i:/labels)/(?P<label>[^/:]+))?"
+)
+VERTEX_PATH = "/v1/projects/[^/:]+/locations/[^/:]+/endpoints/(?P<model>[^/:]+):predict"
+_PATHS = "/v1/models/MODEL[/versions/N|/labels/LABEL][:predict|:classify|:regress|/metadata]"
 _DTYPES = {"float32": "DT_FLOAT", "float64": "DT_DOUBLE", "bool": "DT_BOOL", "string": "DT_STRING"}
 
 
 def render_error(error: ServiceError, path: str) -> Response:
     """Render an error as TensorFlow Serving does under /v1/, as Google does elsewhere."""
-    if path.startswith("/v1/"):
-        return json_response({"error": error.message}, error.http_status, headers=error.headers)
-    return google_error(error, path)
+    if path[:4].lower() != "/v1/" or path.startswith("/v1/projects/"):
+        return google_error(error, path)
+    if error.reason == "PATH_NOT_FOUND":
+        # What the path said is left out: it is the caller's, and would stand in an error of ours.
+        return json_response({"error": f"Malformed request: expected {_PATHS}"}, 400)
+    return json_response({"error": error.message}, error.http_status, headers=error.headers)
 
 
 class ServingApi:
@@ -38,25 +47,30 @@ class ServingApi:
         self._default_model = default_model
 
     def predict_default(self, request: Request) -> Response:
-        """Answer `POST /` with the default model, and what Vertex AI adds to a prediction."""
+        """Answer `POST /` with the default model, in Vertex AI's shape."""
         name = self._registry.default_name(self._default_model)
         if name is None:
             raise NotFoundError(
                 f"there is no default model: set DEFAULT_MODEL to one of {', '.join(self._registry.names())}",
                 reason="NO_DEFAULT_MODEL",
             )
-        found = self._registry.find(name)
-        extra = {
-            "deployedModelId": f"{found.name}-{found.version}",
-            "model": f"models/{found.name}",
-            "modelDisplayName": found.name,
-            "modelVersionId": str(found.version),
-        }
-        return _predicted(found, request.body, b"," + json.dumps(extra)[1:-1].encode())
+        return _as_vertex(self._registry.find(name), request)
+
+    def predict_endpoint(self, request: Request) -> Response:
+        """Answer Vertex AI's own path; its endpoint id is the model's name here."""
+        return _as_vertex(self._registry.find(request.values["model"]), request)
 
     def predict(self, request: Request) -> Response:
         """Answer `:predict` in row (`instances`) or columnar (`inputs`) form."""
         return _predicted(self._found(request), request.body, b"")
+
+    def classify(self, request: Request) -> Response:
+        """Answer `:classify` for signatures that take serialized examples."""
+        return _results(self._found(request), request.body, encode_classes)
+
+    def regress(self, request: Request) -> Response:
+        """Answer `:regress` for signatures that take serialized examples."""
+        return _results(self._found(request), request.body, encode_values)
 
     def status(self, request: Request) -> Response:
         """Answer which versions of a model there are, and whether each can be served."""
@@ -95,21 +109,28 @@ def serving_routes(api: Callable[[], ServingApi]) -> list[Route]:
     """Return the routes of TensorFlow Serving's API; bodies of any content type, as there."""
     return [
         Route("POST", "/", lambda request: api().predict_default(request), content_types=None),
-        Route("POST", f"{MODEL_PATH}:predict", lambda request: api().predict(request), content_types=None),
+        Route("POST", VERTEX_PATH, lambda request: api().predict_endpoint(request), content_types=None),
+        Route("POST", f"{MODEL_PATH}(?i::predict)", lambda request: api().predict(request), content_types=None),
+        Route("POST", f"{MODEL_PATH}(?i::classify)", lambda request: api().classify(request), content_types=None),
+        Route("POST", f"{MODEL_PATH}(?i::regress)", lambda request: api().regress(request), content_types=None),
         Route("GET", MODEL_PATH, lambda request: api().status(request)),
-        Route("GET", f"{MODEL_PATH}/metadata", lambda request: api().metadata(request)),
+        Route("GET", f"{MODEL_PATH}(?i:/metadata)", lambda request: api().metadata(request)),
     ]
+
+
+def _as_vertex(found: ModelVersion, request: Request) -> Response:
+    extra = {
+        "deployedModelId": f"{found.name}-{found.version}",
+        "model": f"models/{found.name}",
+        "modelDisplayName": found.name,
+        "modelVersionId": str(found.version),
+    }
+    return _predicted(found, request.body, b"," + json.dumps(extra)[1:-1].encode())
 
 
 def _predicted(found: ModelVersion, body: bytes, extra: bytes) -> Response:
     order = parse_body(body)
-    name = order.get("signature_name", "") or "serving_default"
-    signatures = _manifest(found).signatures
-    if not isinstance(name, str) or name not in signatures:
-        raise InvalidRequestError(
-            f"Serving signature name: not found in signature def: expected one of {', '.join(signatures)}",
-            reason="SIGNATURE_NOT_FOUND",
-        )
+    name, signature = _signature_of(found, order)
     if ("instances" in order) == ("inputs" in order):
         raise InvalidRequestError(
             "Not formatted correctly expecting only one of 'inputs' or 'instances' keys to exist"
@@ -118,11 +139,34 @@ def _predicted(found: ModelVersion, body: bytes, extra: bytes) -> Response:
         )
     runtime = found.load()
     if "instances" in order:
-        outputs = runtime.run(name, rows_to_tensors(order["instances"], signatures[name]))
-        text = b'{"predictions":' + encode_rows(outputs) + extra + b"}\n"
+        text = b'{"predictions":' + encode_rows(runtime.run(name, rows_to_tensors(order["instances"], signature)))
     else:
-        outputs = runtime.run(name, columns_to_tensors(order["inputs"], signatures[name]))
-        text = b'{"outputs":' + encode_columns(outputs) + extra + b"}\n"
+        text = b'{"outputs":' + encode_columns(runtime.run(name, columns_to_tensors(order["inputs"], signature)))
+    return _answer(found, text + extra + b"}\n")
+
+
+def _results(found: ModelVersion, body: bytes, encode: Callable[[Mapping[str, Tensor]], bytes]) -> Response:
+    order = parse_body(body)
+    name, signature = _signature_of(found, order)
+    outputs = found.load().run(name, examples_to_tensors(order, signature))
+    return _answer(found, b'{"results":' + encode(outputs) + b"}\n")
+
+
+def _signature_of(found: ModelVersion, order: Mapping[str, Any]) -> tuple[str, Signature]:
+    signatures = _manifest(found).signatures
+    name = order.get("signature_name", "")
+    if not isinstance(name, str):
+        raise InvalidRequestError("'signature_name' key must be a string value.")
+    name = name or "serving_default"
+    if name not in signatures:
+        raise InvalidRequestError(
+            f"Serving signature name: not found in signature def: expected one of {', '.join(signatures)}",
+            reason="SIGNATURE_NOT_FOUND",
+        )
+    return name, signatures[name]
+
+
+def _answer(found: ModelVersion, text: bytes) -> Response:
     return Response(text, headers=_headers(found), log={"model": found.name, "version": str(found.version)})
 
 

@@ -5,7 +5,6 @@ Both are looked for leaf by leaf before an array is made.
 """
 
 import base64
-import binascii
 import re
 from collections.abc import Mapping, Sequence
 from itertools import chain
@@ -97,28 +96,31 @@ def _check_shape(shape: Sequence[int], spec: TensorSpec) -> None:
         raise InvalidRequestError(f"{spec.name}: {_expected(spec)}, got shape {list(shape)}")
 
 
+def bytes_of(value: Any, where: str) -> bytes:
+    """Return the bytes that a leaf stands for: text as UTF-8, or base64.
+
+    Raises:
+        InvalidRequestError: It is neither.
+    """
+    try:
+        if isinstance(value, str):
+            return value.encode()
+        if is_base64(value):
+            # White space and missing padding are taken, as Abseil does; the web-safe alphabet is not.
+            text = re.sub(r"\s+", "", value["b64"])
+            return base64.b64decode(text + "=" * (-len(text) % 4) if "=" not in text else text, validate=True)
+    except UnicodeEncodeError:
+        raise InvalidRequestError(f"{where}: expected text, got a lone surrogate", reason="INVALID_TEXT") from None
+    except ValueError:
+        raise InvalidRequestError(f"{where}: Unable to base64 decode: expected the standard alphabet") from None
+    raise InvalidRequestError(f'{where}: expected text or {{"b64": ...}}, got {kind_of(value)}')
+
+
 def _strings(leaves: list[Any], shape: Sequence[int], where: str, member: str) -> Tensor:
     array = numpy.empty(len(leaves), object)
     for at, leaf in enumerate(leaves):
-        try:
-            array[at] = leaf.encode() if isinstance(leaf, str) else _decoded(leaf)
-        except UnicodeEncodeError:
-            place = _place(at, shape, where, member)
-            raise InvalidRequestError(f"{place}: expected text, got a lone surrogate", reason="INVALID_TEXT") from None
-        except (binascii.Error, ValueError, TypeError):
-            place = _place(at, shape, where, member)
-            raise InvalidRequestError(
-                f'{place}: Unable to base64 decode: expected text, or {{"b64": ...}} in the standard alphabet'
-            ) from None
+        array[at] = bytes_of(leaf, _place(at, shape, where, member))
     return array.reshape(shape)
-
-
-def _decoded(leaf: object) -> bytes:
-    if not is_base64(leaf) or not isinstance(leaf, dict):
-        raise TypeError
-    # White space and missing padding are taken, as Abseil does; the web-safe alphabet is not.
-    text = re.sub(r"\s+", "", leaf["b64"])
-    return base64.b64decode(text + "=" * (-len(text) % 4) if "=" not in text else text, validate=True)
 
 
 def _place(at: int, shape: Sequence[int], where: str, member: str) -> str:

@@ -89,6 +89,25 @@ def test_the_root_answers_for_the_default_model_as_vertex_ai_does(predict):
     assert (answer["modelDisplayName"], answer["modelVersionId"]) == ("digits", "1")
 
 
+def test_vertex_ai_s_path_answers_in_its_shape_and_its_errors(predict):
+    """The endpoint's id is the model's name; errors are Google's."""
+    path = "/v1/projects/p/locations/l/endpoints/{}:predict"
+
+    status, answer = post(predict, {"instances": [IMAGE]}, path=path.format("digits"))
+    missing = post(predict, {"instances": [IMAGE]}, path=path.format("nonsense"))
+    wrong = post(predict, {"instances": [[1]]}, path=path.format("digits"))
+
+    assert (status, answer["predictions"][0]["digit"], answer["modelVersionId"]) == (200, DIGIT, "1")
+    assert (missing[0], missing[1]["error"]["status"]) == (404, "NOT_FOUND")
+    assert (wrong[0], wrong[1]["error"]["status"]) == (400, "INVALID_ARGUMENT")
+
+
+def test_paths_are_read_without_regard_to_case(predict):
+    """As TensorFlow Serving reads them; names keep theirs."""
+    assert post(predict, {"instances": [IMAGE]}, path="/V1/Models/digits/Versions/1:Predict")[0] == 200
+    assert post(predict, {"instances": [IMAGE]}, path="/v1/models/Digits:predict")[0] == 404
+
+
 def test_a_version_may_be_named(predict):
     """`/versions/1` is there, `/versions/2` is not, and says so as TensorFlow Serving does."""
     status, answer = post(predict, {"instances": [IMAGE]}, path="/v1/models/digits/versions/1:predict")
@@ -98,7 +117,7 @@ def test_a_version_may_be_named(predict):
     assert missing == (404, {"error": "Servable not found for request: Specific(digits, 2)"})
 
 
-@pytest.mark.parametrize("name", ["nonsense", "..", "..%2f..%2fetc", "runtimes", "training", "%00", "é", "a" * 4000])
+@pytest.mark.parametrize("name", ["nonsense", "..", "runtimes", "training", "%00", "é", "a" * 4000])
 def test_an_unknown_model_is_404_in_the_dialect(predict, name):
     """The name is looked up among the models, never on the disk."""
     status, answer = post(predict, {"instances": [IMAGE]}, path=f"/v1/models/{name}:predict")
@@ -106,6 +125,17 @@ def test_an_unknown_model_is_404_in_the_dialect(predict, name):
     assert status == 404
     assert list(answer) == ["error"]
     assert isinstance(answer["error"], str)
+
+
+@pytest.mark.parametrize("path", ["/v1/models/..%2f..%2fetc:predict", "/v1", "/v1/models", "/v1/models/digits:explain"])
+def test_a_path_that_is_none_is_400_as_tensorflow_serving_has_it(predict, path):
+    """Under /v1/ a path that names nothing is a malformed request, and the answer says what one looks like."""
+    status, answer = post(predict, {"instances": [IMAGE]}, path=path)
+
+    if path == "/v1":
+        assert (status, answer["error"]["status"]) == (404, "NOT_FOUND")
+    else:
+        assert (status, answer["error"][:18]) == (400, "Malformed request:")
 
 
 def test_status_and_metadata_describe_the_model(predict):
@@ -141,7 +171,7 @@ BAD_BODIES = [
     ({"instances": {"image": IMAGE}}, "Expecting 'instances' to be an list/array"),
     ({"instances": []}, "No values in 'instances' array"),
     ({"instances": [IMAGE], "signature_name": "nonsense"}, "expected one of serving_default"),
-    ({"instances": [IMAGE], "signature_name": 3}, "expected one of serving_default"),
+    ({"instances": [IMAGE], "signature_name": 3}, "'signature_name' key must be a string value."),
     (
         {"instances": [{"picture": IMAGE}]},
         "instances[0]: has no input image; the model takes image (float32 [-1, 8, 8])",
