@@ -13,6 +13,7 @@ from shared.routing import Request, Response, Route, json_response
 from .decode import columns_to_tensors, parse_body, rows_to_tensors
 from .encode import encode_columns, encode_rows
 from .examples import encode_classes, encode_values, examples_to_tensors
+from .openapi import describe
 from .tensors import Tensor
 
 # Version numbers beyond 18 digits exist nowhere; refusing them here keeps integers small.
@@ -20,6 +21,7 @@ MODEL_PATH = (
     "(?i:/v1/models)/(?P<model>[^/:]+)(?:(?i:/versions)/(?P<version>[0-9]{1,18})|(?i:/labels)/(?P<label>[^/:]+))?"
 )
 VERTEX_PATH = "/v1/projects/[^/:]+/locations/[^/:]+/endpoints/(?P<model>[^/:]+):predict"
+API_VERSION = "0.1.0"
 _PATHS = "/v1/models/MODEL[/versions/N|/labels/LABEL][:predict|:classify|:regress|/metadata]"
 _DTYPES = {"float32": "DT_FLOAT", "float64": "DT_DOUBLE", "bool": "DT_BOOL", "string": "DT_STRING"}
 
@@ -100,6 +102,10 @@ class ServingApi:
             headers=_headers(found),
         )
 
+    def openapi(self, request: Request) -> Response:
+        """Answer the OpenAPI document of the models there are."""
+        return json_response(describe(self._registry, API_VERSION))
+
     def _found(self, request: Request) -> ModelVersion:
         version = request.values["version"]
         return self._registry.find(request.values["model"], int(version) if version else None)
@@ -113,6 +119,7 @@ def serving_routes(api: Callable[[], ServingApi]) -> list[Route]:
         Route("POST", f"{MODEL_PATH}(?i::predict)", lambda request: api().predict(request), content_types=None),
         Route("POST", f"{MODEL_PATH}(?i::classify)", lambda request: api().classify(request), content_types=None),
         Route("POST", f"{MODEL_PATH}(?i::regress)", lambda request: api().regress(request), content_types=None),
+        Route("GET", "/openapi.json", lambda request: api().openapi(request)),
         Route("GET", MODEL_PATH, lambda request: api().status(request)),
         Route("GET", f"{MODEL_PATH}(?i:/metadata)", lambda request: api().metadata(request)),
     ]
