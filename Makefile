@@ -25,6 +25,8 @@ help:
 define environment
 @if [ -z "$(PYTHON)" ]; then echo "Nightshift needs Python 3.11, 3.12 or 3.13 with the venv module; none was found on PATH." >&2; \
 	echo "Name one: make PYTHON=/path/to/python3.12 $(MAKECMDGOALS)" >&2; exit 1; fi
+@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || { \
+	echo "Nightshift needs Python 3.11, 3.12 or 3.13; $(PYTHON) is $$($(PYTHON) --version 2>&1)." >&2; exit 1; }
 @echo "Setting up $(1) with $$($(PYTHON) --version) (once; again only when $(2) changes)"
 @rm -rf $(1) && $(PYTHON) -m venv $(1)
 @$(1)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt

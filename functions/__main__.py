@@ -13,10 +13,11 @@ from pathlib import Path
 from functions._local.console import StackConsole
 from functions._local.demo import demonstrate
 from functions._local.processes import free_port_base
-from functions._local.stack import Stack, forget
+from functions._local.stack import Stack
+from functions._local.state import held
 from functions._staging.stage import function_names, stage
 from shared.config import LOCAL_PORT_BASE, PORT_OFFSETS, ROOT, function_urls, read_settings
-from shared.errors import ConfigurationError
+from shared.errors import ConfigurationError, ServiceError
 from shared.jobs import read_jobs
 
 
@@ -27,8 +28,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         status: int = options.run(options)
         return status
-    except ConfigurationError as error:
-        print(error, file=sys.stderr)
+    except ServiceError as error:
+        print(error.message, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 0 if options.run is _serve else 130
@@ -38,12 +39,11 @@ def _serve(options: argparse.Namespace) -> int:
     console = StackConsole()
     names = _functions(options.only)
     state_dir = (options.state_dir or read_settings().state_dir).absolute()
-    if options.fresh:
-        forget(state_dir)
     stack = Stack(
         names, port_base=options.port_base, state_dir=state_dir, models_dir=options.models_dir, console=console
     )
     with contextlib.ExitStack() as running:
+        running.enter_context(held(state_dir, fresh=options.fresh))
         running.enter_context(stack.running())
         jobs = []
         if "nightly_transform" in names:
@@ -102,9 +102,14 @@ def _interrupt_once_on_signals() -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m functions", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m functions", description="Serve every function until Ctrl-C, or:")
     parser.set_defaults(run=_serve)
-    parser.add_argument("--port-base", type=_port, default=LOCAL_PORT_BASE, help="the page's port; the others follow")
+    parser.add_argument(
+        "--port-base",
+        type=_port,
+        default=LOCAL_PORT_BASE,
+        help="the functions are on the four ports after it (default: 8080)",
+    )
     parser.add_argument("--state-dir", type=Path, help="where everything is written (default: .local/)")
     parser.add_argument("--models-dir", type=Path, help="where the models are (default: model/)")
     parser.add_argument("--only", type=lambda text: text.split(","), help="functions to serve, with commas between")
@@ -112,7 +117,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--no-reload", dest="reload", action="store_false", help="do not restart on change")
     commands = parser.add_subparsers(title="other commands")
     demo = commands.add_parser("demo", help="send the held-out digits through everything and compare the counts")
-    demo.add_argument("--url", help="a running stack's base, such as http://127.0.0.1:8080, instead of one of its own")
+    demo.add_argument(
+        "--url",
+        help="use the stack that runs on this port base, such as http://127.0.0.1:8080, and leave the results in it",
+    )
     demo.set_defaults(run=_demo)
     staging = commands.add_parser("stage", help="lay each function and what it needs into build/<function>")
     staging.add_argument("function", nargs="*", help="which (default: all)")

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
@@ -28,6 +28,7 @@ class TensorSpec:
         tensor_name: What the SavedModel calls it inside, such as serving_default_image:0, if known.
         minimum: The smallest value the model was trained for, if known.
         maximum: The largest value the model was trained for, if known.
+        unknown_rank: Any number of dimensions will do; `shape` is then empty and says nothing.
     """
 
     name: str
@@ -36,6 +37,7 @@ class TensorSpec:
     tensor_name: str = ""
     minimum: float | None = None
     maximum: float | None = None
+    unknown_rank: bool = False
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,7 @@ class Manifest:
     Args:
         runtimes: Which runtimes may serve it, the preferred one first.
         litert_file: The LiteRT file, relative to the version's folder; None when there is none.
+        litert_signatures: What the LiteRT file calls a signature, where that is not its name.
         files: Every file of the version but model.json, by path relative to its folder.
         summary: Which outputs a stored result keeps beside its payload, e.g. {"class": "digit"}.
         example: A request body that the model answers.
@@ -79,6 +82,7 @@ class Manifest:
     summary: dict[str, str]
     example: dict[str, Any]
     raw: dict[str, Any]
+    litert_signatures: dict[str, str] = field(default_factory=dict)
 
 
 def read_manifest(version_dir: Path) -> Manifest:
@@ -136,9 +140,10 @@ def parse_manifest(document: object, where: str) -> Manifest:
         files=files,
         size_bytes=sum(record.size_bytes for record in files.values()),
         metrics=_field(document, "metrics", dict, where, default={}),
-        summary=_summary(document, where),
+        summary=_texts(document, "summary", where),
         example=_field(document, "example", dict, where, default={}),
         raw=document,
+        litert_signatures=_texts(document["litert"], "signatures", f"{where}: litert") if "litert" in runtimes else {},
     )
 
 
@@ -160,7 +165,8 @@ def _tensor(name: str, value: object, place: str) -> TensorSpec:
     dtype = _field(value, "dtype", str, place)
     if dtype not in DTYPES:
         raise ModelError(f"{place}.dtype should be one of {', '.join(sorted(DTYPES))}, is {dtype!r}")
-    shape = _field(value, "shape", list, place)
+    unknown_rank = isinstance(value, dict) and "shape" in value and value["shape"] is None
+    shape = [] if unknown_rank else _field(value, "shape", list, place)
     if not all(type(size) is int and size >= -1 for size in shape):
         raise ModelError(f"{place}.shape should list sizes, with -1 for any, is {shape!r}")
     limits = _field(value, "range", dict, place, default={})
@@ -173,6 +179,7 @@ def _tensor(name: str, value: object, place: str) -> TensorSpec:
         tensor_name=_field(value, "tensor_name", str, place, default=""),
         minimum=limits.get("minimum"),
         maximum=limits.get("maximum"),
+        unknown_rank=unknown_rank,
     )
 
 
@@ -189,11 +196,12 @@ def _files(value: dict[str, Any], where: str) -> dict[str, FileRecord]:
     return records
 
 
-def _summary(document: Mapping[str, Any], where: str) -> dict[str, str]:
-    summary: dict[str, str] = _field(document, "summary", dict, where, default={})
-    for role in summary:
-        _field(summary, role, str, f"{where}: summary")
-    return summary
+def _texts(document: Mapping[str, Any], key: str, where: str) -> dict[str, str]:
+    """Return an object of texts, empty when it is left out."""
+    texts: dict[str, str] = _field(document, key, dict, where, default={})
+    for name in texts:
+        _field(texts, name, str, f"{where}{': ' if where.endswith('.json') else '.'}{key}")
+    return texts
 
 
 def _litert_file(document: Mapping[str, Any], files: Mapping[str, FileRecord], where: str) -> str:

@@ -1,11 +1,13 @@
 """Finds models and versions by name in a folder of TensorFlow Serving's layout, reading no weights."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from shared.errors import ModelError, NotFoundError
+from shared.errors import ConfigurationError, InvalidRequestError, ModelError, NotFoundError
 
-from .manifest import read_manifest
+from .choices import FILE as CHOICES_FILE
+from .choices import Choice, read_choices
+from .manifest import Manifest, read_manifest
 from .version import ModelVersion
 
 __all__ = ["ModelVersion", "Registry"]
@@ -14,8 +16,9 @@ __all__ = ["ModelVersion", "Registry"]
 class Registry:
     """The models of one folder, as they were when it was scanned."""
 
-    def __init__(self, models: dict[str, dict[int, ModelVersion]]) -> None:
+    def __init__(self, models: dict[str, dict[int, ModelVersion]], choices: Mapping[str, Choice] | None = None) -> None:
         self._models = models
+        self._choices = choices or {}
 
     @classmethod
     def scan(cls, models_dir: Path, *, pool_size: int = 2) -> "Registry":
@@ -30,14 +33,18 @@ class Registry:
 
         Raises:
             ModelError: The folder cannot be listed.
+            ConfigurationError: Its models.yaml is wrong: a default that is not meant must not be served.
         """
         root = models_dir.resolve()
         try:
             folders = sorted(_folders_inside(root, root))
         except OSError as error:
             raise ModelError(f"the models folder cannot be listed: {error.strerror}") from error
-        models = {folder.name: _scan_model(folder, root, pool_size) for folder in folders}
-        return cls({name: versions for name, versions in models.items() if versions})
+        scanned = {folder.name: _scan_model(folder, root, pool_size) for folder in folders}
+        models = {name: versions for name, versions in scanned.items() if versions}
+        if not _is_inside(root / CHOICES_FILE, root):
+            raise ConfigurationError([f"{CHOICES_FILE}: leads out of the models folder"])
+        return cls(models, read_choices(root, models))
 
     def names(self) -> list[str]:
         """Return the names of all models, sorted."""
@@ -53,13 +60,32 @@ class Registry:
             raise _not_found(f"Latest({name})")
         return [version for _, version in sorted(self._models[name].items())]
 
-    def find(self, name: str, version: int | None = None) -> ModelVersion:
-        """Return one version; without a number, the highest that is not broken.
+    def labels(self, name: str) -> dict[str, int]:
+        """Return a model's versions by label."""
+        return dict(self._choices.get(name, Choice()).labels)
+
+    def default_version(self, name: str) -> int | None:
+        """Return the version that answers when none is named: models.yaml's, else the highest that is not broken.
+
+        Returns:
+            None if there is no such model, or every version is broken.
+        """
+        chosen = self._choices.get(name, Choice()).default
+        sound = [number for number, found in self._models.get(name, {}).items() if found.broken is None]
+        return chosen if chosen is not None else max(sound, default=None)
+
+    def find(self, name: str, version: int | None = None, label: str | None = None) -> ModelVersion:
+        """Return one version: by label, by number, or the default.
 
         Raises:
+            InvalidRequestError: The model has no such label, in TensorFlow Serving's words.
             NotFoundError: There is no such model or version, in TensorFlow Serving's words.
-            ModelError: No number was given and every version is broken.
+            ModelError: Neither was given and every version is broken.
         """
+        if label is not None:
+            version = self.labels(name).get(label)
+            if version is None:
+                raise InvalidRequestError(f"Unrecognized servable version label: {label}", reason="LABEL_NOT_FOUND")
         versions = self._models.get(name, {})
         if version is not None:
             if version not in versions:
@@ -67,11 +93,11 @@ class Registry:
             return versions[version]
         if not versions:
             raise _not_found(f"Latest({name})")
-        sound = [number for number, found in versions.items() if found.broken is None]
-        if not sound:
+        default = self.default_version(name)
+        if default is None:
             newest = versions[max(versions)]
             raise ModelError(f"{name}: no version can be served; the newest: {newest.broken}")
-        return versions[max(sound)]
+        return versions[default]
 
     def default_name(self, preferred: str | None) -> str | None:
         """Return the model for requests that name none: the preferred, else the only one.
@@ -124,9 +150,20 @@ def _scan_model(folder: Path, root: Path, pool_size: int) -> dict[int, ModelVers
 
 def _scan_version(folder: Path, root: Path, pool_size: int) -> ModelVersion:
     try:
-        if not _is_inside(folder / "model.json", root):
-            where = f"{folder.parent.name}/{folder.name}/model.json"
-            raise ModelError(f"{where}: leads out of the models folder")
-        return ModelVersion(folder, manifest=read_manifest(folder), pool_size=pool_size)
+        bare = not (folder / "model.json").exists() and (folder / "saved_model.pb").exists()
+        file = "saved_model.pb" if bare else "model.json"
+        if not _is_inside(folder / file, root):
+            raise ModelError(f"{folder.parent.name}/{folder.name}/{file}: leads out of the models folder")
+        return ModelVersion(folder, manifest=_read(folder, bare=bare), pool_size=pool_size)
     except ModelError as error:
         return ModelVersion(folder, broken=error.message)
+
+
+def _read(folder: Path, *, bare: bool) -> Manifest:
+    if not bare:
+        return read_manifest(folder)
+    try:
+        from .savedmodel.read import read_bare  # not sooner: most folders hold no bare SavedModel
+    except ImportError as error:
+        raise ModelError(f"{folder.parent.name}/{folder.name}: reading it needs the package protobuf") from error
+    return read_bare(folder)

@@ -1,14 +1,25 @@
 """One version of a model: what it says of itself, and the runtime that serves it once it is asked for."""
 
-import hashlib
-import os
+import time
+from importlib.util import find_spec
 from pathlib import Path
 
-from shared.errors import ModelError
+from shared.errors import ModelError, ServiceError
 from shared.lazy import Once
+from shared.log import log_event
 
+from . import predictor
+from .files import check_saved_model, checked_content
 from .manifest import Manifest
+from .predictor import Predictor
 from .runtimes import Runtime
+
+# What each runtime is imported as, and what it is installed as.
+PACKAGES = {"litert": ("ai_edge_litert", "ai-edge-litert"), "tensorflow": ("tensorflow", "tensorflow")}
+
+# How much faster a row must be in a batch of 8 than alone for a model to be batched: a dense model gains several
+# times, a convolutional one nothing.
+LEAST_SPEEDUP = 1.3
 
 
 class ModelVersion:
@@ -36,9 +47,12 @@ class ModelVersion:
         self._folder = folder
         self._pool_size = pool_size
         self._runtime = Once(self._build)
+        self._predictor = Once(self._build_predictor)
 
     def load(self) -> Runtime:
-        """Return the runtime that serves this version, building it on the first call.
+        """Return the runtime that serves this version, built and warmed with its example on the first call.
+
+        It is the first of the manifest's runtimes that is installed.
 
         Raises:
             ModelError: The version is broken, a file is not what model.json says, or the runtime that
@@ -46,39 +60,85 @@ class ModelVersion:
         """
         return self._runtime()
 
+    def predictor(self) -> Predictor | None:
+        """Return the version's own code around predictions, run on the first call; None where it has none.
+
+        Raises:
+            ModelError: It does not run, or is not what model.json says.
+        """
+        return self._predictor()
+
+    def _build_predictor(self) -> Predictor | None:
+        where = f"{self.name}/{self._folder.name}/{predictor.FILE}"
+        records = self.manifest.files if self.manifest else {}
+        if not (self._folder / predictor.FILE).is_file() and predictor.FILE not in records:
+            return None
+        if records and predictor.FILE not in records:
+            raise ModelError(f"{where}: is not one of the files that model.json lists")
+        return Predictor(checked_content(self._folder, predictor.FILE, records.get(predictor.FILE)), where)
+
     def _build(self) -> Runtime:
         where = f"{self.name}/{self._folder.name}"
         if self.manifest is None:
             raise ModelError(self.broken or f"{where}: has no model.json")
-        file = self.manifest.litert_file
+        known = [name for name in self.manifest.runtimes if name in PACKAGES]
+        if not known:
+            raise ModelError(f"{where}: needs the runtime {' or '.join(self.manifest.runtimes)}, which is unknown here")
+        installed = [name for name in known if find_spec(PACKAGES[name][0])]
+        if not installed:
+            packages = " or ".join(PACKAGES[name][1] for name in known)
+            raise ModelError(f"{where}: needs the package {packages}")
+        started = time.monotonic()
+        build = self._build_litert if installed[0] == "litert" else self._build_tensorflow
+        runtime = build(self.manifest, where)
+        if self.manifest.example:
+            _warm(runtime, self.manifest)
+        log_event("INFO", f"{where}: loaded by {installed[0]} in {time.monotonic() - started:.3f} s", model=self.name)
+        return self._batched(runtime, self.manifest)
+
+    def _batched(self, runtime: Runtime, manifest: Manifest) -> Runtime:
+        """Batch requests only for a model that was measured to gain by it."""
+        measured = manifest.raw.get("batching", {}).get("speedup_at_8", 0)
+        if not isinstance(measured, int | float) or measured < LEAST_SPEEDUP:
+            return runtime
+        from .batching import BatchingRuntime
+
+        return BatchingRuntime(runtime, manifest.signatures, lanes=self._pool_size)
+
+    # Each runtime is imported here and not sooner: scanning must stay cheap, and few versions need TensorFlow.
+
+    def _build_litert(self, manifest: Manifest, where: str) -> Runtime:
+        from .runtimes.litert import LiteRTRuntime
+
+        file = manifest.litert_file
         if file is None:
-            runtimes = " or ".join(self.manifest.runtimes)
-            raise ModelError(f"{where}: needs the runtime {runtimes}; only litert can serve it here")
-        try:
-            from .runtimes.litert import LiteRTRuntime  # not sooner: scanning must stay cheap
-        except ImportError as error:
-            raise ModelError(f"{where}: needs the package ai-edge-litert: {error}") from error
+            raise ModelError(f"{where}/model.json: has the runtime litert and no file for it")
+        content = checked_content(self._folder, file, manifest.files[file])
         return LiteRTRuntime(
-            self._read(self.manifest, file),
-            self.manifest.signatures,
+            content,
+            manifest.signatures,
             where=f"{where}/{file}",
             pool_size=self._pool_size,
+            file_names=manifest.litert_signatures,
         )
 
-    def _read(self, manifest: Manifest, file: str) -> bytes:
-        """Return a file's content, which must be what the manifest recorded."""
-        where, path = f"{self.name}/{self._folder.name}/{file}", self._folder / file
-        recorded = manifest.files[file]
-        if not path.resolve().is_relative_to(self._folder.parent.parent):
-            raise ModelError(f"{where}: leads out of the models folder")
-        try:
-            with path.open("rb") as stream:
-                size_bytes = os.fstat(stream.fileno()).st_size
-                if size_bytes != recorded.size_bytes:
-                    raise ModelError(f"{where}: is {size_bytes} bytes, model.json says {recorded.size_bytes}")
-                content = stream.read()
-        except OSError as error:
-            raise ModelError(f"{where}: cannot be read: {error.strerror}") from error
-        if hashlib.sha256(content).hexdigest() != recorded.sha256:
-            raise ModelError(f"{where}: sha256 does not match model.json")
-        return content
+    def _build_tensorflow(self, manifest: Manifest, where: str) -> Runtime:
+        check_saved_model(self._folder, manifest)
+        from .runtimes.tensorflow import TensorFlowRuntime
+
+        return TensorFlowRuntime(self._folder, manifest.signatures, where=where, pool_size=self._pool_size)
+
+
+def _warm(runtime: Runtime, manifest: Manifest) -> None:
+    """Answer the example once, so that the first caller does not pay for what is set up on first use.
+
+    An example that fails is the operator's to mend and no reason to refuse requests that would do.
+    """
+    from .example import example_inputs
+
+    try:
+        runtime.run(*example_inputs(manifest))
+    except ServiceError as error:
+        log_event(
+            "WARNING", f"{manifest.name}/{manifest.version}: its example fails, so it starts cold: {error.message}"
+        )

@@ -189,4 +189,8 @@ def _check_content_type(environ: Environ, route: Route) -> None:
     kind, _, parameters = environ.get("CONTENT_TYPE", "").lower().partition(";")
     charset = _CHARSET.search(parameters)
     if kind.strip() not in route.content_types or (charset and charset[1] != "utf-8"):
-        raise UnsupportedMediaTypeError(f"Content-Type: expected {' or '.join(route.content_types)} in UTF-8")
+        # What curl and forms send is named, since it is the usual mistake; anything else is the caller's own text.
+        got = kind.strip() if kind.strip() in ("", "text/plain", "application/x-www-form-urlencoded") else "another"
+        raise UnsupportedMediaTypeError(
+            f"Content-Type: expected {' or '.join(route.content_types)} in UTF-8, got {got or 'none'}"
+        )

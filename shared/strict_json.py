@@ -82,7 +82,7 @@ def parsed(text: str, parse: Callable[[], T]) -> T:
         return parse()
     except json.JSONDecodeError as error:
         what = "an empty body" if not text.strip() else f"{error.msg} at offset {error.pos}"
-        raise InvalidRequestError(f"expected JSON; got {what}", reason="INVALID_JSON") from None
+        raise InvalidRequestError(f"expected JSON: {what}", reason="INVALID_JSON") from None
     except ValueError:
         # The interpreter's own limit on the digits of an integer.
         raise InvalidRequestError(

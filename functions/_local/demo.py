@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from shared.config import ROOT
-from shared.errors import ServiceError
+from shared.errors import ServiceError, UnavailableError
 
 HELD_OUT = ROOT / "model" / "digits" / "held_out.json"
 _CLIENTS = 4
@@ -39,7 +39,12 @@ class _Services:
 
     def call(self, function: str, path: str, body: Any = None, **headers: str) -> Any:
         url = self._urls[function] + path
-        answer = self._http.get(url) if body is None else self._http.post(url, json=body, headers=headers)
+        try:
+            answer = self._http.get(url) if body is None else self._http.post(url, json=body, headers=headers)
+        except httpx.TransportError as error:
+            raise UnavailableError(
+                f"{function} does not answer at {self._urls[function]}: is `make run` running?"
+            ) from error
         if not answer.is_success:
             raise ServiceError(f"{function} answered {answer.status_code} to {path}: {answer.text[:300]}")
         return answer.json()

@@ -107,7 +107,9 @@ def check_ports(ports: Mapping[str, int]) -> None:
     """
     taken = [f"port {port}, wanted for {name}, is taken" for name, port in ports.items() if _listening(port)]
     if taken:
-        raise ConfigurationError([*taken, "end what listens there, or choose others with --port-base"])
+        raise ConfigurationError(
+            [*taken, 'end what listens there, or choose others: --port-base 9000, or make run ARGS="--port-base 9000"']
+        )
 
 
 def free_port_base() -> int:

@@ -41,7 +41,6 @@ class Stack:
         ports = {name: port_base + PORT_OFFSETS[name] for name in functions}
         check_ports(ports)
         self._console = console
-        self._state_dir = state_dir
         env = {"STATE_DIR": str(state_dir), "PYTHONUNBUFFERED": "1"}
         env |= {f"{name.upper()}_URL": f"http://{HOST}:{port_base + step}" for name, step in PORT_OFFSETS.items()}
         if models_dir:
@@ -66,7 +65,6 @@ class Stack:
         Raises:
             ConfigurationError: A function did not start; its own words were printed.
         """
-        self._state_dir.mkdir(parents=True, exist_ok=True)
         with ExitStack() as cleanup:
             # Closed last: a delivery under way ends when its function does.
             cleanup.callback(self._subscription.close)
@@ -108,10 +106,3 @@ class Stack:
                 self._console.say(f"{name}: {changed} changed, restarted in {seconds:.1f} s", "bold")
             else:
                 self._console.say(f"{name}: {changed} changed, and it no longer starts", "bold red")
-
-
-def forget(state_dir: Path) -> None:
-    """Remove what a local run wrote, and nothing else that may lie in the folder."""
-    for pattern in ("nightshift.db*", "page_token_key*", "dead_letters.jsonl"):
-        for path in state_dir.glob(pattern):
-            path.unlink()

@@ -72,6 +72,8 @@ class JobsApi:
         if not isinstance(order, dict) or not order.keys() <= {"key", "params", "force"}:
             raise InvalidRequestError("expected an object with some of key, params and force")
         interval = self._interval(job, order.get("key"), self._now())
+        if interval.start > self._now():
+            raise InvalidRequestError(f"{interval.key}: expected a day that has begun", reason="INVALID_KEY")
         claim = self._runner.run(
             job, interval, "manual", _params(order.get("params", {})), force=_force(order.get("force", False))
         )

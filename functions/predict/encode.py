@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy
@@ -53,32 +53,32 @@ def encode_columns(outputs: Mapping[str, Tensor]) -> bytes:
 def _writable(name: str, array: Tensor) -> Any:
     """Return what an encoder can write: numbers as they are, strings as lists of text or {"b64": ...}."""
     if array.dtype.name in _WRITABLE:
-        return array
+        return numpy.ascontiguousarray(array) if array.ndim else array
     if array.dtype != object:
         raise InvalidRequestError(f"Failed to write JSON value for tensor type: {array.dtype.name}, output {name}")
     if name.endswith("_bytes"):
-        return _mapped(array, lambda raw: {"b64": base64.b64encode(raw).decode()})
+        return _mapped(array.tolist(), lambda raw: {"b64": base64.b64encode(raw).decode()})
     try:
-        return _mapped(array, bytes.decode)
+        return _mapped(array.tolist(), bytes.decode)
     except UnicodeDecodeError as error:
         raise ModelError(
             f"output {name} holds bytes that are not UTF-8: name it {name}_bytes to have it answered in base64"
         ) from error
 
 
-def _mapped(array: Tensor, write: Any) -> Any:
-    return [_mapped(item, write) for item in array] if array.ndim else write(array.item())
+def _mapped(value: Any, write: Callable[[bytes], Any]) -> Any:
+    return [_mapped(item, write) for item in value] if isinstance(value, list) else write(value)
 
 
 def _dumps(value: Any, outputs: Mapping[str, Tensor]) -> bytes:
     if all(array.dtype.kind != "f" or numpy.isfinite(array).all() for array in outputs.values()):
-        return orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_PASSTHROUGH_SUBCLASS)
+        return orjson.dumps(value, default=_plain, option=orjson.OPT_SERIALIZE_NUMPY)
     # orjson writes null for what is not finite.
     return json.dumps(value, default=_plain, separators=(",", ":")).encode()
 
 
 def _plain(value: Any) -> Any:
-    """Turn what the standard library does not know into plain values."""
+    """Turn what an encoder does not know into plain values."""
     if isinstance(value, numpy.ndarray) and value.ndim:
         return [_plain(item) for item in value]
     if value.dtype == numpy.float32:

@@ -6,6 +6,7 @@ from typing import Any
 
 from model.manifest import Manifest, Signature, TensorSpec
 from model.registry import ModelVersion, Registry
+from model.runtimes import Runtime
 from shared.endpoint import google_error
 from shared.errors import InvalidRequestError, ModelError, NotFoundError, ServiceError
 from shared.routing import Request, Response, Route, json_response
@@ -108,7 +109,7 @@ class ServingApi:
 
     def _found(self, request: Request) -> ModelVersion:
         version = request.values["version"]
-        return self._registry.find(request.values["model"], int(version) if version else None)
+        return self._registry.find(request.values["model"], int(version) if version else None, request.values["label"])
 
 
 def serving_routes(api: Callable[[], ServingApi]) -> list[Route]:
@@ -146,10 +147,20 @@ def _predicted(found: ModelVersion, body: bytes, extra: bytes) -> Response:
         )
     runtime = found.load()
     if "instances" in order:
-        text = b'{"predictions":' + encode_rows(runtime.run(name, rows_to_tensors(order["instances"], signature)))
+        text = b'{"predictions":' + _rows(found, runtime, name, signature, order["instances"])
     else:
         text = b'{"outputs":' + encode_columns(runtime.run(name, columns_to_tensors(order["inputs"], signature)))
     return _answer(found, text + extra + b"}\n")
+
+
+def _rows(found: ModelVersion, runtime: Runtime, name: str, signature: Signature, instances: Any) -> bytes:
+    """Answer the row form, through the version's own predictor.py where it has one."""
+    predictor = found.predictor()
+    if predictor is None:
+        return encode_rows(runtime.run(name, rows_to_tensors(instances, signature)))
+    prepared = predictor.preprocess(instances)
+    predictions = json.loads(encode_rows(runtime.run(name, rows_to_tensors(prepared, signature))))
+    return json.dumps(predictor.postprocess(predictions), separators=(",", ":")).encode()
 
 
 def _results(found: ModelVersion, body: bytes, encode: Callable[[Mapping[str, Tensor]], bytes]) -> Response:

@@ -89,11 +89,12 @@ def _flattened(value: object, spec: TensorSpec, where: str, member: str) -> tupl
 
 
 def _check_shape(shape: Sequence[int], spec: TensorSpec) -> None:
-    fits = len(shape) == len(spec.shape) and all(
-        wanted in (None, size) for size, wanted in zip(shape, spec.shape, strict=True)
+    fits = spec.unknown_rank or (
+        len(shape) == len(spec.shape)
+        and all(wanted in (None, size) for size, wanted in zip(shape, spec.shape, strict=True))
     )
     if not fits:
-        raise InvalidRequestError(f"{spec.name}: {_expected(spec)}, got shape {list(shape)}")
+        raise InvalidRequestError(f"{_expected(spec)}, got shape {list(shape)}")
 
 
 def bytes_of(value: Any, where: str) -> bytes:

@@ -111,7 +111,7 @@ def _request_id(given: Any, header_key: str | None, where: str) -> str | None:
 def _check_members(values: Mapping[str, Any], where: str) -> None:
     missing = sorted({"model", "version", *PAYLOADS} - values.keys())
     if missing:
-        raise InvalidRequestError(f"{where.rstrip('.') or 'the body'}: expected {', '.join(missing)}, not there")
+        raise InvalidRequestError(f"{where.rstrip('.') or 'the body'}: has no {', '.join(missing)}")
     unknown = sorted(values.keys() - _MEMBERS)
     if unknown:
         shown = json.dumps(unknown[0][:40])

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from shared.errors import InvalidRequestError, ModelError
 
 from ..manifest import Signature, TensorSpec
+from .tensors import check_inputs, find_signature, shape_text
 
 # An interpreter's arena grows with the largest batch it saw and never shrinks (45 MB after 8,192 rows of
 # digits). One that answered more rows than this is dropped: building another costs less than the batch did.
@@ -32,6 +33,8 @@ class LiteRTRuntime:
         signatures: What model.json says the file takes and answers.
         where: How messages name the file, e.g. digits/1/model.tflite.
         pool_size: How many calls may run at the same time; interpreters are built as they are needed.
+        file_names: What the file calls a signature, where that is not its name: the converter keeps one of two
+            signatures that are the same function.
 
     Raises:
         ModelError: The file is not a LiteRT model or does not agree with the signatures.
@@ -44,8 +47,10 @@ class LiteRTRuntime:
         *,
         where: str = "model.tflite",
         pool_size: int = 2,
+        file_names: Mapping[str, str] | None = None,
     ) -> None:
         self._content = content
+        self._file_names = {name: (file_names or {}).get(name, name) for name in signatures}
         self._signatures = dict(signatures)
         self._where = where
         # Last in, first out: the interpreter used last has its memory warm, and a second is built only
@@ -57,13 +62,8 @@ class LiteRTRuntime:
 
     def run(self, signature_name: str, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Answer one batch; see `Runtime.run`."""
-        signature = self._signatures.get(signature_name)
-        if signature is None:
-            raise InvalidRequestError(
-                f'Serving signature name: "{signature_name}" not found in signature def. '
-                f"This model has: {', '.join(sorted(self._signatures))}"
-            )
-        _check_inputs(signature, inputs)
+        signature = find_signature(self._signatures, signature_name)
+        check_inputs(signature, inputs)
         if not all(array.size for array in inputs.values()):
             return _answer_nothing(signature, inputs)
         try:
@@ -90,10 +90,10 @@ class LiteRTRuntime:
         try:
             interpreter = Interpreter(model_content=self._content, num_threads=1)
             present = interpreter.get_signature_list()
-            missing = sorted(self._signatures.keys() - present.keys())
+            missing = sorted(set(self._file_names.values()) - present.keys())
             if missing:
                 raise ModelError(f"{self._where}: has no signature {', '.join(missing)}")
-            runners = {name: interpreter.get_signature_runner(name) for name in self._signatures}
+            runners = {name: interpreter.get_signature_runner(other) for name, other in self._file_names.items()}
         except (RuntimeError, ValueError) as error:
             raise ModelError(f"{self._where}: is not a model that LiteRT can run: {error}") from error
         for name, runner in runners.items():
@@ -135,32 +135,9 @@ def _check_input_shapes(place: str, specs: Mapping[str, TensorSpec], details: Ma
     for name, spec in specs.items():
         shape = tuple(None if size == -1 else int(size) for size in details[name]["shape_signature"])
         if spec.shape != shape:
-            raise ModelError(f"{place}: {name} is {_text(spec.shape)} in model.json, {_text(shape)} in the file")
-
-
-def _check_inputs(signature: Signature, inputs: Mapping[str, NDArray[Any]]) -> None:
-    specs = signature.inputs
-    if inputs.keys() != specs.keys():
-        raise InvalidRequestError(
-            f"Expected the inputs {', '.join(sorted(specs))}; got {', '.join(sorted(inputs)) or 'none'}"
-        )
-    for name, array in inputs.items():
-        spec = specs[name]
-        if array.dtype.name != spec.dtype or not array.dtype.isnative:
-            raise InvalidRequestError(f'Input "{name}" should be {spec.dtype}, is {array.dtype}')
-        if not _fits(array.shape, spec.shape):
-            raise InvalidRequestError(
-                f'Input "{name}" should have the shape {_text(spec.shape)}, has {_text(array.shape)}'
+            raise ModelError(
+                f"{place}: {name} is {shape_text(spec.shape)} in model.json, {shape_text(shape)} in the file"
             )
-
-
-def _fits(shape: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
-    if len(shape) != len(wanted):
-        return False
-    for got, size in zip(shape, wanted, strict=True):  # noqa: SIM110 - on every request: a third of any()'s time
-        if size is not None and size != got:
-            return False
-    return True
 
 
 def _rows(signature: Signature, inputs: Mapping[str, NDArray[Any]]) -> int:
@@ -179,8 +156,3 @@ def _answer_nothing(signature: Signature, inputs: Mapping[str, NDArray[Any]]) ->
     if not all(batched) or any(spec.shape[:1] != (None,) for spec in signature.outputs.values()):
         raise InvalidRequestError("An input is empty in a way that leaves this model nothing to answer")
     return {name: np.zeros([size or 0 for size in spec.shape], spec.dtype) for name, spec in signature.outputs.items()}
-
-
-def _text(shape: tuple[int | None, ...]) -> str:
-    """Write a shape as TensorFlow does, with -1 for any size."""
-    return f"[{','.join('-1' if size is None else str(size) for size in shape)}]"

@@ -102,7 +102,7 @@ def write_version(
     content = export.convert(staged)
     agreement = export.compare(staged, content, "serving_default", {"image": data.test_images})
     accuracy = float(np.mean(agreement.outputs["digit"] == data.test_digits))
-    signatures = export.describe_signatures(export.read_signatures(staged), {"image": (0, 16)})
+    signatures = version_directory.describe_signatures(export.read_signatures(staged), {"image": (0, 16)})
     document = {
         "format": 1,
         "name": NAME,

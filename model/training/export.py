@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
-from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
 from shared.errors import ModelError
 
-from ..manifest import Signature, TensorSpec
+from ..manifest import Signature
 from ..runtimes.litert import LiteRTRuntime
+from ..savedmodel import read
 from .quiet import quiet_stderr
 
 LITERT_FILE = "model.tflite"
@@ -64,52 +64,7 @@ def convert(folder: Path) -> bytes:
 
 def read_signatures(folder: Path) -> dict[str, Signature]:
     """Return what a SavedModel takes and answers, as its own file says."""
-    graph = SavedModel.FromString((folder / "saved_model.pb").read_bytes()).meta_graphs[0]
-    return {
-        key: Signature(
-            inputs={name: _tensor(name, info) for name, info in sorted(definition.inputs.items())},
-            outputs={name: _tensor(name, info) for name, info in sorted(definition.outputs.items())},
-            method_name=definition.method_name,
-        )
-        for key, definition in graph.signature_def.items()
-        if not key.startswith("__")
-    }
-
-
-def _tensor(name: str, info: Any) -> TensorSpec:
-    return TensorSpec(
-        name=name,
-        dtype=tf.as_dtype(info.dtype).name,
-        shape=tuple(None if dim.size == -1 else int(dim.size) for dim in info.tensor_shape.dim),
-        tensor_name=info.name,
-    )
-
-
-def describe_signatures(signatures: dict[str, Signature], ranges: dict[str, tuple[float, float]]) -> dict[str, Any]:
-    """Write signatures as `model.json` has them.
-
-    Args:
-        ranges: The smallest and largest value trained for, by input name.
-    """
-
-    def describe(spec: TensorSpec) -> dict[str, Any]:
-        described: dict[str, Any] = {
-            "dtype": spec.dtype,
-            "shape": [-1 if size is None else size for size in spec.shape],
-            "tensor_name": spec.tensor_name,
-        }
-        if spec.name in ranges:
-            described["range"] = dict(zip(("minimum", "maximum"), ranges[spec.name], strict=True))
-        return described
-
-    return {
-        key: {
-            "method_name": signature.method_name,
-            "inputs": {name: describe(spec) for name, spec in signature.inputs.items()},
-            "outputs": {name: describe(spec) for name, spec in signature.outputs.items()},
-        }
-        for key, signature in signatures.items()
-    }
+    return read.read_signatures(read.read_graph(folder, folder.name), folder.name)
 
 
 def compare(folder: Path, content: bytes, signature_name: str, inputs: dict[str, NDArray[Any]]) -> Agreement:

@@ -8,8 +8,11 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def quiet_stderr() -> Iterator[None]:
+def quiet_stderr(*, shown_on_error: bool = True) -> Iterator[None]:
     """Hold back what is written to standard error inside the block; show it if the block raises.
+
+    Args:
+        shown_on_error: False where the error is expected and its reason is in the exception.
 
     TensorFlow's C++ logs straight to file descriptor 2, some of it before any logger or variable that
     would silence it is looked at, so that only the descriptor itself can be redirected.
@@ -23,8 +26,9 @@ def quiet_stderr() -> Iterator[None]:
         except BaseException:
             sys.stderr.flush()
             os.dup2(terminal, 2)
-            held_back.seek(0)
-            os.write(2, held_back.read())
+            if shown_on_error:
+                held_back.seek(0)
+                os.write(2, held_back.read())
             raise
         finally:
             sys.stderr.flush()

@@ -4,14 +4,14 @@ import hashlib
 import json
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from shared.errors import ConflictError
 
-from ..manifest import parse_manifest
+from ..manifest import Signature, TensorSpec, parse_manifest
 
 
 def next_version(model_dir: Path) -> int:
@@ -56,6 +56,35 @@ def staged_version(version_dir: Path, *, force: bool = False) -> Iterator[Path]:
             version_dir.rename(Path(incoming) / "replaced")
         refuse_existing(version_dir)
         staged.rename(version_dir)
+
+
+def describe_signatures(
+    signatures: Mapping[str, Signature], ranges: Mapping[str, tuple[float, float]]
+) -> dict[str, Any]:
+    """Write signatures as `model.json` has them.
+
+    Args:
+        ranges: The smallest and largest value trained for, by input name.
+    """
+
+    def describe(spec: TensorSpec) -> dict[str, Any]:
+        described: dict[str, Any] = {
+            "dtype": spec.dtype,
+            "shape": None if spec.unknown_rank else [-1 if size is None else size for size in spec.shape],
+            "tensor_name": spec.tensor_name,
+        }
+        if spec.name in ranges:
+            described["range"] = dict(zip(("minimum", "maximum"), ranges[spec.name], strict=True))
+        return described
+
+    return {
+        key: {
+            "method_name": signature.method_name,
+            "inputs": {name: describe(spec) for name, spec in signature.inputs.items()},
+            "outputs": {name: describe(spec) for name, spec in signature.outputs.items()},
+        }
+        for key, signature in signatures.items()
+    }
 
 
 def write_manifest(staged: Path, document: dict[str, Any]) -> None:

@@ -568,7 +568,7 @@ def test_predict_refuses_in_the_dialect_of_the_path(predict):
         exchange(predict, head("POST", f"{model}:predict", {"Content-Encoding": "br", "Content-Length": 1})),
     ]
 
-    assert [answer.status for answer in answers] == [404, 405, 413, 414, 415]
+    assert [answer.status for answer in answers] == [400, 405, 413, 414, 415]
     for answer in answers:
         assert [(name, type(text)) for name, text in json.loads(answer.body).items()] == [("error", str)]
     assert answers[1].headers["Allow"] == "GET"

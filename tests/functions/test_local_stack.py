@@ -106,7 +106,24 @@ def test_fresh_forgets_the_state_and_nothing_else(tmp_path):
     with stack(tmp_path, "--fresh", "--only", "predict"):
         names = {path.name for path in (tmp_path / "local").iterdir()}
 
-    assert names == {"thesis.txt"}
+    assert names == {"thesis.txt", ".lock"}
+
+
+def test_two_stacks_never_share_their_state(tmp_path):
+    """The second says so before it starts, and --fresh removes nothing under the first."""
+    with stack(tmp_path, "--only", "list_results"):
+        second = subprocess.run(
+            [sys.executable, "-m", "functions", "--fresh", "--state-dir", str(tmp_path / "local")],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        left = {path.name for path in (tmp_path / "local").iterdir()}
+
+    assert second.returncode == 1
+    assert "another stack runs on the state in" in second.stderr
+    assert "page_token_key" in left
 
 
 def append(path, text):

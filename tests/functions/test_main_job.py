@@ -58,6 +58,12 @@ def test_the_scheduler_command_explains_what_is_wrong():
     no_day = run("scheduler", "trigger", "nightly", "--date", "2026-02-30")
     nobody = run("scheduler", "trigger", "nightly", NIGHTLY_TRANSFORM_URL="http://127.0.0.1:9")
 
+    demo = run("functions", "demo", "--url", "http://127.0.0.1:9")
+    future = run("scheduler", "trigger", "nightly", "--date", "20261121")
+
+    assert demo.returncode == 1
+    assert "nightly_transform does not answer at http://127.0.0.1:13: is `make run` running?" in demo.stderr
+    assert future.returncode == 2
     assert (unknown.returncode, no_day.returncode, nobody.returncode) == (2, 2, 1)
     assert "expected one of the jobs nightly" in unknown.stderr
     assert "a day that exists" in no_day.stderr

@@ -271,6 +271,10 @@ def test_a_day_at_the_edge_of_time_is_run_or_refused(api, zone, key):
         with pytest.raises(InvalidRequestError, match="a day that exists"):
             trigger(inside, key=key)
         return
+    if key > "2026":
+        with pytest.raises(InvalidRequestError, match="a day that has begun"):
+            trigger(inside, key=key)
+        return
 
     answer = trigger(inside, key=key)
 

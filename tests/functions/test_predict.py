@@ -161,7 +161,7 @@ def changed(value):
 
 
 BAD_BODIES = [
-    (b"", "expected JSON; got an empty body"),
+    (b"", "expected JSON: an empty body"),
     (b"{", "expected JSON"),
     (b"[]", "expected a JSON object; got array"),
     (b"\xff\xfe{}", "UTF-8"),

@@ -237,7 +237,7 @@ def test_five_hundred_results_are_a_batch_and_no_more(store_result, count):
         ('{"instances": ' + "[" * 70 + "]" * 70 + "}", "JSON_TOO_DEEP", "64"),
         ('{"instances": ' + "1" * 5000 + "}", "NUMBER_OUT_OF_RANGE", "4300"),
         (b'{"model": "\xff"}', "INVALID_TEXT", "offset 11"),
-        ('{"model": "m", "instances": []}', "INVALID_REQUEST", "the body: expected predictions, version, not there"),
+        ('{"model": "m", "instances": []}', "INVALID_REQUEST", "the body: has no predictions, version"),
         (json.dumps({**RESULT, "tags": {}}), "INVALID_REQUEST", 'the body: unknown member "tags"'),
     ],
 )
@@ -255,7 +255,7 @@ def test_a_body_that_is_no_result_is_refused_with_the_place(store_result, count,
     [
         ({"results": {}}, "results: expected an array, got object"),
         ({"results": [1]}, "results[0]: expected an object, got number"),
-        ({"results": [{"model": "m"}]}, "results[0]: expected instances, predictions, version, not there"),
+        ({"results": [{"model": "m"}]}, "results[0]: has no instances, predictions, version"),
         ({"results": [{**RESULT, "x": 1}]}, 'results[0]: unknown member "x"'),
         ({"results": [{**RESULT, "summary": 1}]}, "results[0].summary: expected"),
         ({"items": []}, 'unknown member "items": expected results'),

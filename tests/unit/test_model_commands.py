@@ -38,7 +38,7 @@ def test_listing_needs_no_library() -> None:
     heading, *rows = done.stdout.splitlines()
     row = next(row for row in rows if row.split()[:2] == ["digits", "1"])
     assert (done.returncode, done.stderr) == (0, "")
-    assert heading.split() == ["MODEL", "VERSION", "DEFAULT", "RUNTIMES", "SIZE", "ACCURACY"]
+    assert heading.split() == ["MODEL", "VERSION", "DEFAULT", "LABELS", "RUNTIMES", "SIZE", "ACCURACY"]
     assert " litert, tensorflow " in row
     assert " kB " in row
     assert row.endswith("%")

@@ -245,24 +245,84 @@ def test_loading_writes_nothing(models: Path) -> None:
     assert snapshot() == before
 
 
-def test_a_version_that_only_tensorflow_serves_says_what_is_needed(models: Path) -> None:
-    """No runtime for it here: the message names the one that it needs."""
+def hide(monkeypatch: pytest.MonkeyPatch, *packages: str) -> None:
+    """Make packages look as if they were not installed."""
+    for package in packages:
+        monkeypatch.setitem(sys.modules, package, None)
+
+
+def test_a_version_that_only_tensorflow_serves_says_what_is_needed(
+    models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No runtime for it here: the message names the package that it needs."""
     add_version(models, "words", 1, runtimes=["tensorflow"], litert={})
+    hide(monkeypatch, "tensorflow")
 
     with pytest.raises(ModelError) as raised:
         Registry.scan(models).find("words").load()
 
-    assert raised.value.message == "words/1: needs the runtime tensorflow; only litert can serve it here"
+    assert raised.value.message == "words/1: needs the package tensorflow"
 
 
-def test_without_litert_installed_the_package_is_named(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An environment that lacks the runtime is told which package to add."""
-    monkeypatch.delitem(sys.modules, "model.runtimes.litert", raising=False)
-    monkeypatch.setitem(sys.modules, "ai_edge_litert", None)
-    monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", None)
+def test_a_runtime_that_is_not_known_is_named(models: Path) -> None:
+    """A version made for something later is not taken for one of ours."""
+    add_version(models, "words", 1, runtimes=["onnx"], litert={})
 
-    with pytest.raises(ModelError, match=r"^digits/1: needs the package ai-edge-litert: "):
+    with pytest.raises(ModelError, match=r"^words/1: needs the runtime onnx, which is unknown here$"):
+        Registry.scan(models).find("words").load()
+
+
+def test_without_any_runtime_installed_the_packages_are_named(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An environment that lacks the runtimes is told which packages would do."""
+    hide(monkeypatch, "ai_edge_litert", "tensorflow")
+
+    with pytest.raises(ModelError, match=r"^digits/1: needs the package ai-edge-litert or tensorflow$"):
         Registry.scan(models).find("digits").load()
+
+
+def test_tensorflow_is_not_imported_for_what_litert_serves() -> None:
+    """Loading and warming the bundled model leaves TensorFlow out, though it is installed."""
+    script = (
+        "import sys; from pathlib import Path; from model.registry import Registry; "
+        "Registry.scan(Path(sys.argv[1])).find('digits').load(); print('tensorflow' in sys.modules)"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(MODELS)], capture_output=True, text=True, check=True, timeout=60
+    )
+
+    assert done.stdout.splitlines()[-1] == "False"
+
+
+def test_a_version_is_warmed_with_its_example(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first caller finds a model that has answered before."""
+    from model.runtimes import litert
+
+    warmed = []
+
+    class WatchedRuntime(litert.LiteRTRuntime):
+        def run(self, signature_name: str, inputs: Any) -> Any:
+            warmed.append((signature_name, inputs["image"].shape))
+            return super().run(signature_name, inputs)
+
+    monkeypatch.setattr(litert, "LiteRTRuntime", WatchedRuntime)
+
+    Registry.scan(models).find("digits").load()
+
+    assert warmed == [("serving_default", (1, 8, 8))]
+
+
+@pytest.mark.parametrize("example", [{"instances": [[1]]}, {"signature_name": "x"}, {"instances": []}, {"inputs": "a"}])
+def test_an_example_that_fails_is_reported_and_stops_nothing(
+    models: Path, capfd: pytest.CaptureFixture[str], example: dict[str, Any]
+) -> None:
+    """The version serves, cold; the operator finds the reason in the log."""
+    add_version(models, "digits", 2, example=example)
+
+    runtime = Registry.scan(models).find("digits", 2).load()
+
+    assert runtime is not None
+    assert "digits/2: its example fails, so it starts cold: " in capfd.readouterr().out
 
 
 def test_sixteen_first_callers_build_one_runtime(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:

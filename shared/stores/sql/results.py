@@ -31,7 +31,8 @@ class SqlResults:
                 before = present.get(result.id) or fresh.get(result.id)
                 if before and before.payload_hash != result.payload_hash:
                     raise IdempotencyError(
-                        "this idempotency key was used before with another body", metadata={"index": str(index)}
+                        "this idempotency key was used before with another body: send a new key, or the same body",
+                        metadata={"index": str(index)},
                     )
                 stored.append(Stored(before or result, replayed=before is not None))
                 if before is None:

@@ -1,0 +1,36 @@
+"""The folder that holds everything a local stack writes: one stack at a time, and forgotten on request."""
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from shared.errors import ConfigurationError
+
+_LOCK = ".lock"
+_WRITTEN = ("nightshift.db*", "page_token_key*", "dead_letters.jsonl")
+
+
+@contextmanager
+def held(state_dir: Path, *, fresh: bool) -> Iterator[None]:
+    """Keep a state folder for this process alone while the block runs.
+
+    Args:
+        state_dir: The folder, made if need be.
+        fresh: Remove what earlier runs wrote; nothing else that may lie in the folder.
+
+    Raises:
+        ConfigurationError: Another stack holds it.
+    """
+    state_dir.mkdir(parents=True, exist_ok=True)
+    with (state_dir / _LOCK).open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConfigurationError(
+                [f"another stack runs on the state in {state_dir}: end it, or choose another folder with --state-dir"]
+            ) from None
+        if fresh:
+            for path in [path for pattern in _WRITTEN for path in state_dir.glob(pattern)]:
+                path.unlink()
+        yield
