@@ -113,7 +113,10 @@ def test_two_stacks_never_share_their_state(tmp_path):
     """The second says so before it starts, and --fresh removes nothing under the first."""
     with stack(tmp_path, "--only", "list_results"):
         second = subprocess.run(
-            [sys.executable, "-m", "functions", "--fresh", "--state-dir", str(tmp_path / "local")],
+            [
+                *(sys.executable, "-m", "functions", "--fresh", "--port-base", str(free_port_base())),
+                *("--state-dir", str(tmp_path / "local")),
+            ],
             capture_output=True,
             text=True,
             check=False,
