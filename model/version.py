@@ -49,6 +49,16 @@ class ModelVersion:
         self._runtime = Once(self._build)
         self._predictor = Once(self._build_predictor)
 
+    def sound_manifest(self) -> Manifest:
+        """Return what its model.json says.
+
+        Raises:
+            ModelError: The version is broken; says why.
+        """
+        if self.manifest is None:
+            raise ModelError(self.broken or f"{self.name}/{self._folder.name}: has no model.json")
+        return self.manifest
+
     def load(self) -> Runtime:
         """Return the runtime that serves this version, built and warmed with its example on the first call.
 
@@ -79,22 +89,21 @@ class ModelVersion:
 
     def _build(self) -> Runtime:
         where = f"{self.name}/{self._folder.name}"
-        if self.manifest is None:
-            raise ModelError(self.broken or f"{where}: has no model.json")
-        known = [name for name in self.manifest.runtimes if name in PACKAGES]
+        manifest = self.sound_manifest()
+        known = [name for name in manifest.runtimes if name in PACKAGES]
         if not known:
-            raise ModelError(f"{where}: needs the runtime {' or '.join(self.manifest.runtimes)}, which is unknown here")
+            raise ModelError(f"{where}: needs the runtime {' or '.join(manifest.runtimes)}, which is unknown here")
         installed = [name for name in known if find_spec(PACKAGES[name][0])]
         if not installed:
             packages = " or ".join(PACKAGES[name][1] for name in known)
             raise ModelError(f"{where}: needs the package {packages}")
         started = time.monotonic()
         build = self._build_litert if installed[0] == "litert" else self._build_tensorflow
-        runtime = build(self.manifest, where)
-        if self.manifest.example:
-            _warm(runtime, self.manifest)
+        runtime = build(manifest, where)
+        if manifest.example:
+            _warm(runtime, manifest)
         log_event("INFO", f"{where}: loaded by {installed[0]} in {time.monotonic() - started:.3f} s", model=self.name)
-        return self._batched(runtime, self.manifest)
+        return self._batched(runtime, manifest)
 
     def _batched(self, runtime: Runtime, manifest: Manifest) -> Runtime:
         """Batch requests only for a model that was measured to gain by it."""

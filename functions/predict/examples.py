@@ -10,7 +10,6 @@ from typing import Any
 import numpy
 
 from model.manifest import Signature
-from model.savedmodel.schema import message_class
 from shared.errors import InvalidRequestError, ModelError
 from shared.strict_json import kind_of
 
@@ -79,6 +78,8 @@ def _columns(array: Tensor) -> Any:
 
 
 def _serialized(features: Mapping[str, Any], where: str) -> bytes:
+    from model.savedmodel.schema import message_class  # not sooner: protobuf would delay every start
+
     example = message_class("Example")()
     for name, value in features.items():
         values = value if isinstance(value, list) else [value]

@@ -7,17 +7,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from model.manifest import Manifest, TensorSpec
+from model.manifest import TensorSpec
 from model.registry import ModelVersion, Registry
-from shared.errors import ModelError, ServiceError, UnavailableError
+from shared.errors import ServiceError, UnavailableError
 from shared.routing import Request, Response, Route, json_response
 
 from .decode import parse_body
 from .readiness import Readiness
+from .serving import API_VERSION, version_headers
 from .v2_infer import DEFAULT_SIGNATURE, read_call, write_answer
 from .v2_tensors import datatype_of, shape_of
 
-SERVER_VERSION = "0.1.0"
 _MODEL_PATH = "/v2/models/(?P<model>[^/]+)(?:/versions/(?P<version>[0-9]{1,18}))?"
 # The protocol names platforms <project>_<format>; what a version is served with comes first in its manifest.
 _PLATFORMS = {"litert": "litert_tflite", "tensorflow": "tensorflow_savedmodel"}
@@ -46,7 +46,7 @@ class InferenceProtocolApi:
 
     def server_metadata(self, request: Request) -> Response:
         """Answer what this server is and which extensions it has."""
-        return json_response({"name": "nightshift", "version": SERVER_VERSION, "extensions": ["binary_tensor_data"]})
+        return json_response({"name": "nightshift", "version": API_VERSION, "extensions": ["binary_tensor_data"]})
 
     def server_ready(self, request: Request) -> Response:
         """Load every model and have it answer once; 200 when each has a version that does."""
@@ -69,7 +69,7 @@ class InferenceProtocolApi:
     def model_metadata(self, request: Request) -> Response:
         """Answer a version's inputs and outputs, and which versions there are."""
         found = self._found(request)
-        manifest = _manifest(found)
+        manifest = found.sound_manifest()
         signature = manifest.signatures.get(DEFAULT_SIGNATURE) or next(iter(manifest.signatures.values()))
         sound = [version for version in self._registry.versions(found.name) if version.broken is None]
         metadata = {
@@ -79,7 +79,7 @@ class InferenceProtocolApi:
             "inputs": [_tensor_metadata(spec) for spec in signature.inputs.values()],
             "outputs": [_tensor_metadata(spec) for spec in signature.outputs.values()],
         }
-        return json_response(metadata, headers=_headers(found))
+        return json_response(metadata, headers=version_headers(found))
 
     def repository_index(self, request: Request) -> Response:
         """Answer every version there is; those that can be served, when the body says {"ready": true}."""
@@ -100,13 +100,13 @@ class InferenceProtocolApi:
     def infer(self, request: Request) -> Response:
         """Answer a prediction."""
         found = self._found(request)
-        signatures = _manifest(found).signatures
+        signatures = found.sound_manifest().signatures
         call = read_call(request, signatures)
         outputs = found.load().run(call.signature_name, call.inputs)
         answer = write_answer(found.name, str(found.version), call, outputs, signatures[call.signature_name])
         return replace(
             answer,
-            headers={**answer.headers, **_headers(found)},
+            headers={**answer.headers, **version_headers(found)},
             log={"model": found.name, "version": str(found.version)},
         )
 
@@ -126,16 +126,6 @@ def protocol_routes(api: Callable[[], InferenceProtocolApi]) -> list[Route]:
         Route("POST", f"{_MODEL_PATH}/infer", lambda request: api().infer(request), content_types=None),
         Route("POST", "/v2/repository/index", lambda request: api().repository_index(request), content_types=None),
     ]
-
-
-def _manifest(found: ModelVersion) -> Manifest:
-    if found.manifest is None:
-        raise ModelError(found.broken or f"{found.name}/{found.version}: cannot be served")
-    return found.manifest
-
-
-def _headers(found: ModelVersion) -> dict[str, str]:
-    return {"X-Nightshift-Model": found.name, "X-Nightshift-Version": str(found.version)}
 
 
 def _tensor_metadata(spec: TensorSpec) -> dict[str, Any]:

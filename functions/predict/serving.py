@@ -4,11 +4,11 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from model.manifest import Manifest, Signature, TensorSpec
+from model.manifest import Signature, TensorSpec
 from model.registry import ModelVersion, Registry
 from model.runtimes import Runtime
 from shared.endpoint import google_error
-from shared.errors import InvalidRequestError, ModelError, NotFoundError, ServiceError
+from shared.errors import InvalidRequestError, NotFoundError, ServiceError
 from shared.routing import Request, Response, Route, json_response
 
 from .decode import columns_to_tensors, parse_body, rows_to_tensors
@@ -96,11 +96,11 @@ class ServingApi:
     def metadata(self, request: Request) -> Response:
         """Answer a version's signatures."""
         found = self._found(request)
-        signatures = {name: _signature(signature) for name, signature in _manifest(found).signatures.items()}
+        signatures = {name: _signature(signature) for name, signature in found.sound_manifest().signatures.items()}
         spec = {"name": found.name, "signature_name": "", "version": str(found.version)}
         return json_response(
             {"model_spec": spec, "metadata": {"signature_def": {"signature_def": signatures}}},
-            headers=_headers(found),
+            headers=version_headers(found),
         )
 
     def openapi(self, request: Request) -> Response:
@@ -171,7 +171,7 @@ def _results(found: ModelVersion, body: bytes, encode: Callable[[Mapping[str, Te
 
 
 def _signature_of(found: ModelVersion, order: Mapping[str, Any]) -> tuple[str, Signature]:
-    signatures = _manifest(found).signatures
+    signatures = found.sound_manifest().signatures
     name = order.get("signature_name", "")
     if not isinstance(name, str):
         raise InvalidRequestError("'signature_name' key must be a string value.")
@@ -185,16 +185,11 @@ def _signature_of(found: ModelVersion, order: Mapping[str, Any]) -> tuple[str, S
 
 
 def _answer(found: ModelVersion, text: bytes) -> Response:
-    return Response(text, headers=_headers(found), log={"model": found.name, "version": str(found.version)})
+    return Response(text, headers=version_headers(found), log={"model": found.name, "version": str(found.version)})
 
 
-def _manifest(found: ModelVersion) -> Manifest:
-    if found.manifest is None:
-        raise ModelError(found.broken or f"{found.name}/{found.version}: cannot be served")
-    return found.manifest
-
-
-def _headers(found: ModelVersion) -> dict[str, str]:
+def version_headers(found: ModelVersion) -> dict[str, str]:
+    """Return the headers by which every answer names the version that gave it."""
     return {"X-Nightshift-Model": found.name, "X-Nightshift-Version": str(found.version)}
 
 
