@@ -111,7 +111,9 @@ def _parser() -> argparse.ArgumentParser:
         help="the functions are on the four ports after it (default: 8080)",
     )
     parser.add_argument("--state-dir", type=Path, help="where everything is written (default: .local/)")
-    parser.add_argument("--models-dir", type=Path, help="where the models are (default: model/)")
+    parser.add_argument(
+        "--models-dir", metavar="DIR", help="where the models are: a folder or gs://bucket/prefix (default: model/)"
+    )
     parser.add_argument("--only", type=lambda text: text.split(","), help="functions to serve, with commas between")
     parser.add_argument("--fresh", action="store_true", help="begin with an empty state")
     parser.add_argument("--no-reload", dest="reload", action="store_false", help="do not restart on change")

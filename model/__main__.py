@@ -11,6 +11,7 @@ from pathlib import Path
 from shared.errors import ServiceError
 
 from .registry import ModelVersion, Registry
+from .storage.ports import BUCKET_URL
 
 MODELS_DIR = Path(__file__).parent
 RECIPES = ("digits",)
@@ -50,9 +51,17 @@ def _parser() -> argparse.ArgumentParser:
     show = commands.add_parser("list", help="show every model, version and label")
     for command in (train, add):
         command.add_argument("--force", action="store_true", help="replace the version if it exists")
-    for command in (train, add, show):
+    add.add_argument("--to", metavar="gs://BUCKET/PREFIX", type=_bucket_url, help="put it there, not into a folder")
+    for command in (train, add):
         command.add_argument("--models-dir", type=Path, default=MODELS_DIR, help="default: model/")
+    show.add_argument("--models-dir", default=MODELS_DIR, help="a folder or gs://bucket/prefix; default: model/")
     return parser
+
+
+def _bucket_url(text: str) -> str:
+    if not re.fullmatch(BUCKET_URL, text):
+        raise argparse.ArgumentTypeError(f"should be gs://bucket/prefix, is {text!r}")
+    return text
 
 
 def _whole_number(lowest: int, highest: int) -> Callable[[str], int]:
@@ -93,6 +102,9 @@ def _check(options: argparse.Namespace) -> int:
 
 def _add(options: argparse.Namespace) -> int:
     if _lacks("Adding a model", ADDING_PACKAGES):
+        return 2
+    if options.to and options.force:
+        print("error: a version in a bucket is never replaced, so --to takes no --force", file=sys.stderr)
         return 2
     from .adding.command import add
 

@@ -7,7 +7,6 @@ digits:
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from shared.errors import ConfigurationError
@@ -28,23 +27,22 @@ class Choice:
     labels: dict[str, int] = field(default_factory=dict)
 
 
-def read_choices(models_dir: Path, versions: Mapping[str, Collection[int]]) -> dict[str, Choice]:
+def read_choices(content: bytes | None, versions: Mapping[str, Collection[int]]) -> dict[str, Choice]:
     """Read models.yaml; without one, nothing is chosen.
 
     Args:
-        models_dir: The folder that may hold it.
+        content: What it holds; None if there is none.
         versions: The numbers of the versions that are there, by model.
 
     Raises:
         ConfigurationError: It is not YAML, or names a model or version that is not there; lists every problem.
     """
-    path = models_dir / FILE
-    try:
-        text = path.read_text("utf-8")
-    except FileNotFoundError:
+    if content is None:
         return {}
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError([f"{FILE}: cannot be read: {getattr(error, 'strerror', None) or error}"]) from error
+    try:
+        text = content.decode()
+    except UnicodeDecodeError as error:
+        raise ConfigurationError([f"{FILE}: cannot be read: {error}"]) from error
     document = parse_yaml(text)
     problems: list[str] = []
     if not isinstance(document, dict):

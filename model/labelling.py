@@ -23,7 +23,18 @@ def set_label(models_dir: Path, name: str, label: str, version: int) -> None:
         ConfigurationError: models.yaml is not what Nightshift reads.
     """
     path = models_dir / FILE
-    text = path.read_text("utf-8") if path.exists() else ""
+    write_text(path, labelled(path.read_text("utf-8") if path.exists() else "", name, label, version))
+
+
+def labelled(text: str, name: str, label: str, version: int) -> str:
+    """Return a models.yaml in which a label points at a version.
+
+    Args:
+        text: What it holds; empty if there is none.
+
+    Raises:
+        ConfigurationError: It is not what Nightshift reads.
+    """
     document = parse_yaml(text)
     entry: Any = document.get(name, {}) if isinstance(document, dict) else None
     labels = entry.get("labels", {}) if isinstance(entry, dict) else None
@@ -33,7 +44,7 @@ def set_label(models_dir: Path, name: str, label: str, version: int) -> None:
     changed = _with_label(text, name, label, version)
     if parse_yaml(changed) != wanted:
         raise ConfigurationError([f"{FILE}: {name}: cannot be changed safely; set labels.{label} to {version} by hand"])
-    write_text(path, changed)
+    return changed
 
 
 def _with_label(text: str, name: str, label: str, version: int) -> str:

@@ -3,11 +3,12 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
 from shared.errors import ModelError
 
+FILE = "model.json"
 FORMAT = 1
 DTYPES = frozenset(
     (
@@ -85,28 +86,26 @@ class Manifest:
     litert_signatures: dict[str, str] = field(default_factory=dict)
 
 
-def read_manifest(version_dir: Path) -> Manifest:
-    """Read a version's `model.json`.
+def read_manifest(content: bytes, model: str, folder: str) -> Manifest:
+    """Decode a version's `model.json`.
 
     Args:
-        version_dir: The folder `<name>/<version>`; the document must carry the same name and version.
+        content: What it holds.
+        model: The model among whose versions it lies; the document must name it.
+        folder: The version's folder, such as 1 or 0001; the document must carry its number.
 
     Raises:
-        ModelError: It is missing, unreadable, of another format or contradicts itself or its folder.
+        ModelError: It is not JSON, of another format, or contradicts itself or its folder.
     """
-    name, version = version_dir.parent.name, int(version_dir.name)
-    where = f"{name}/{version_dir.name}/model.json"
+    where = f"{model}/{folder}/{FILE}"
     try:
-        document = json.loads((version_dir / "model.json").read_bytes())
-    except OSError as error:
-        raise ModelError(f"{where}: cannot be read: {error.strerror}") from error
+        document = json.loads(content)
     except (ValueError, RecursionError) as error:
         raise ModelError(f"{where}: is not JSON: {error}") from error
     manifest = parse_manifest(document, where)
-    if (manifest.name, manifest.version) != (name, version):
+    if (manifest.name, manifest.version) != (model, int(folder)):
         raise ModelError(
-            f"{where}: describes {manifest.name} version {manifest.version}, "
-            f"but lies in the folder {name}/{version_dir.name}"
+            f"{where}: describes {manifest.name} version {manifest.version}, but lies in the folder {model}/{folder}"
         )
     return manifest
 

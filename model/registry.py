@@ -1,50 +1,48 @@
-"""Finds models and versions by name in a folder of TensorFlow Serving's layout, reading no weights."""
+"""Finds models and versions by name in TensorFlow Serving's layout, reading no weights."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
-from shared.errors import ConfigurationError, InvalidRequestError, ModelError, NotFoundError
+from shared.errors import InvalidRequestError, ModelError, NotFoundError
 
 from .choices import FILE as CHOICES_FILE
 from .choices import Choice, read_choices
+from .manifest import FILE as MANIFEST_FILE
 from .manifest import Manifest, read_manifest
+from .storage import open_storage
+from .storage.ports import ModelStorage, VersionFiles
 from .version import ModelVersion
 
 __all__ = ["ModelVersion", "Registry"]
 
 
 class Registry:
-    """The models of one folder, as they were when it was scanned."""
+    """The models of one place, as they were when it was scanned."""
 
     def __init__(self, models: dict[str, dict[int, ModelVersion]], choices: Mapping[str, Choice] | None = None) -> None:
         self._models = models
         self._choices = choices or {}
 
     @classmethod
-    def scan(cls, models_dir: Path, *, pool_size: int = 2) -> "Registry":
+    def scan(cls, models: Path | str, *, pool_size: int = 2) -> "Registry":
         """Read names, versions and manifests.
 
         A model is a folder with at least one folder named by digits alone. A version that cannot be
         read is kept as broken and stops no other. Symlinks that lead out of the folder are ignored.
 
         Args:
-            models_dir: The folder that holds `<name>/<version>/`.
+            models: The folder that holds `<name>/<version>/`, or `gs://bucket/prefix` of objects named so.
             pool_size: How many calls may run in one version at the same time.
 
         Raises:
-            ModelError: The folder cannot be listed.
-            ConfigurationError: Its models.yaml is wrong: a default that is not meant must not be served.
+            ModelError: The models cannot be listed.
+            UnavailableError: The bucket did not answer; the same call may succeed.
+            ConfigurationError: models.yaml is wrong: a default that is not meant must not be served.
         """
-        root = models_dir.resolve()
-        try:
-            folders = sorted(_folders_inside(root, root))
-        except OSError as error:
-            raise ModelError(f"the models folder cannot be listed: {error.strerror}") from error
-        scanned = {folder.name: _scan_model(folder, root, pool_size) for folder in folders}
-        models = {name: versions for name, versions in scanned.items() if versions}
-        if not _is_inside(root / CHOICES_FILE, root):
-            raise ConfigurationError([f"{CHOICES_FILE}: leads out of the models folder"])
-        return cls(models, read_choices(root, models))
+        storage = open_storage(models)
+        scanned = {name: _scan_model(storage, name, pool_size) for name in storage.names()}
+        found = {name: versions for name, versions in scanned.items() if versions}
+        return cls(found, read_choices(storage.read(CHOICES_FILE), found))
 
     def names(self) -> list[str]:
         """Return the names of all models, sorted."""
@@ -118,52 +116,34 @@ def _not_found(wanted: str) -> NotFoundError:
     return NotFoundError(f"Servable not found for request: {wanted}", reason="MODEL_NOT_FOUND")
 
 
-def _folders_inside(parent: Path, root: Path) -> Iterator[Path]:
-    """Yield the folders in `parent` that are not hidden and really lie inside `root`."""
-    for entry in parent.iterdir():
-        if not entry.name.startswith(".") and entry.is_dir() and _is_inside(entry, root):
-            yield entry
-
-
-def _is_inside(path: Path, root: Path) -> bool:
-    return path.resolve().is_relative_to(root)
-
-
-def _scan_model(folder: Path, root: Path, pool_size: int) -> dict[int, ModelVersion]:
+def _scan_model(storage: ModelStorage, name: str, pool_size: int) -> dict[int, ModelVersion]:
     try:
-        candidates = sorted(_folders_inside(folder, root))
-    except OSError as error:
+        listed = storage.versions(name)
+    except ModelError as error:
         # Whether it holds versions cannot be known; leaving it out would leave its owner guessing.
-        broken = f"{folder.name}: cannot be listed: {error.strerror}"
-        return {0: ModelVersion(folder / "0", broken=broken)}
+        return {0: ModelVersion(storage.version(name, "0"), broken=error.message)}
     versions: dict[int, ModelVersion] = {}
-    for candidate in candidates:
-        if not (candidate.name.isascii() and candidate.name.isdigit()):
-            continue
-        version = _scan_version(candidate, root, pool_size)
+    for files in listed:
+        version = _scan_version(files, pool_size)
         if version.version in versions:
-            broken = f"{folder.name}/{candidate.name}: another folder is version {version.version} too"
-            version = ModelVersion(candidate, broken=broken)
+            broken = f"{files.where}: another folder is version {version.version} too"
+            version = ModelVersion(files, broken=broken)
         versions[version.version] = version
     return versions
 
 
-def _scan_version(folder: Path, root: Path, pool_size: int) -> ModelVersion:
+def _scan_version(files: VersionFiles, pool_size: int) -> ModelVersion:
     try:
-        bare = not (folder / "model.json").exists() and (folder / "saved_model.pb").exists()
-        file = "saved_model.pb" if bare else "model.json"
-        if not _is_inside(folder / file, root):
-            raise ModelError(f"{folder.parent.name}/{folder.name}/{file}: leads out of the models folder")
-        return ModelVersion(folder, manifest=_read(folder, bare=bare), pool_size=pool_size)
+        return ModelVersion(files, manifest=_read(files), pool_size=pool_size)
     except ModelError as error:
-        return ModelVersion(folder, broken=error.message)
+        return ModelVersion(files, broken=error.message)
 
 
-def _read(folder: Path, *, bare: bool) -> Manifest:
-    if not bare:
-        return read_manifest(folder)
+def _read(files: VersionFiles) -> Manifest:
+    if MANIFEST_FILE in files or "saved_model.pb" not in files:
+        return read_manifest(files.read(MANIFEST_FILE), files.model, files.folder)
     try:
         from .savedmodel.read import read_bare  # not sooner: most folders hold no bare SavedModel
     except ImportError as error:
-        raise ModelError(f"{folder.parent.name}/{folder.name}: reading it needs the package protobuf") from error
-    return read_bare(folder)
+        raise ModelError(f"{files.where}: reading it needs the package protobuf") from error
+    return read_bare(files)

@@ -2,17 +2,16 @@
 
 import time
 from importlib.util import find_spec
-from pathlib import Path
 
 from shared.errors import ModelError, ServiceError
 from shared.lazy import Once
 from shared.log import log_event
 
 from . import predictor
-from .files import check_saved_model, checked_content
 from .manifest import Manifest
 from .predictor import Predictor
 from .runtimes import Runtime
+from .storage.ports import VersionFiles
 
 # What each runtime is imported as, and what it is installed as.
 PACKAGES = {"litert": ("ai_edge_litert", "ai-edge-litert"), "tensorflow": ("tensorflow", "tensorflow")}
@@ -26,7 +25,7 @@ class ModelVersion:
     """A version that a registry found: sound or broken, loaded at most once in a process.
 
     Args:
-        folder: Where its files lie: `<models folder>/<name>/<version>`.
+        files: The version's.
         manifest: What its model.json says; None when it is broken.
         broken: Why it cannot be served, in a sentence for the operator; None when it can.
         pool_size: How many calls may run in the model at the same time.
@@ -34,17 +33,17 @@ class ModelVersion:
 
     def __init__(
         self,
-        folder: Path,
+        files: VersionFiles,
         *,
         manifest: Manifest | None = None,
         broken: str | None = None,
         pool_size: int = 2,
     ) -> None:
-        self.name = folder.parent.name
-        self.version = int(folder.name)
+        self.name = files.model
+        self.version = int(files.folder)
         self.manifest = manifest
         self.broken = broken
-        self._folder = folder
+        self._files = files
         self._pool_size = pool_size
         self._runtime = Once(self._build)
         self._predictor = Once(self._build_predictor)
@@ -56,7 +55,7 @@ class ModelVersion:
             ModelError: The version is broken; says why.
         """
         if self.manifest is None:
-            raise ModelError(self.broken or f"{self.name}/{self._folder.name}: has no model.json")
+            raise ModelError(self.broken or f"{self._files.where}: has no model.json")
         return self.manifest
 
     def load(self) -> Runtime:
@@ -79,16 +78,16 @@ class ModelVersion:
         return self._predictor()
 
     def _build_predictor(self) -> Predictor | None:
-        where = f"{self.name}/{self._folder.name}/{predictor.FILE}"
+        where = f"{self._files.where}/{predictor.FILE}"
         records = self.manifest.files if self.manifest else {}
-        if not (self._folder / predictor.FILE).is_file() and predictor.FILE not in records:
+        if predictor.FILE not in self._files and predictor.FILE not in records:
             return None
         if records and predictor.FILE not in records:
             raise ModelError(f"{where}: is not one of the files that model.json lists")
-        return Predictor(checked_content(self._folder, predictor.FILE, records.get(predictor.FILE)), where)
+        return Predictor(self._files.read(predictor.FILE, records.get(predictor.FILE)), where)
 
     def _build(self) -> Runtime:
-        where = f"{self.name}/{self._folder.name}"
+        where = self._files.where
         manifest = self.sound_manifest()
         known = [name for name in manifest.runtimes if name in PACKAGES]
         if not known:
@@ -102,17 +101,26 @@ class ModelVersion:
         runtime = build(manifest, where)
         if manifest.example:
             _warm(runtime, manifest)
-        log_event("INFO", f"{where}: loaded by {installed[0]} in {time.monotonic() - started:.3f} s", model=self.name)
-        return self._batched(runtime, manifest)
+        seconds = time.monotonic() - started
+        log_event(
+            "INFO",
+            f"{where}: loaded by {installed[0]} in {seconds:.3f} s",
+            model=self.name,
+            version=str(self.version),
+            runtime=installed[0],
+            load_seconds=round(seconds, 6),
+        )
+        return self._queued(runtime, manifest)
 
-    def _batched(self, runtime: Runtime, manifest: Manifest) -> Runtime:
-        """Batch requests only for a model that was measured to gain by it."""
+    def _queued(self, runtime: Runtime, manifest: Manifest) -> Runtime:
+        """Bound what waits for it, and batch what waits only for a model that was measured to gain by it."""
+        from .batching import BatchingRuntime  # not sooner: scanning must stay cheap
+        from .queueing import QueuedRuntime
+
         measured = manifest.raw.get("batching", {}).get("speedup_at_8", 0)
-        if not isinstance(measured, int | float) or measured < LEAST_SPEEDUP:
-            return runtime
-        from .batching import BatchingRuntime
-
-        return BatchingRuntime(runtime, manifest.signatures, lanes=self._pool_size)
+        if isinstance(measured, int | float) and measured >= LEAST_SPEEDUP:
+            return BatchingRuntime(runtime, manifest.signatures, lanes=self._pool_size)
+        return QueuedRuntime(runtime, lanes=self._pool_size)
 
     # Each runtime is imported here and not sooner: scanning must stay cheap, and few versions need TensorFlow.
 
@@ -122,7 +130,7 @@ class ModelVersion:
         file = manifest.litert_file
         if file is None:
             raise ModelError(f"{where}/model.json: has the runtime litert and no file for it")
-        content = checked_content(self._folder, file, manifest.files[file])
+        content = self._files.read(file, manifest.files[file])
         return LiteRTRuntime(
             content,
             manifest.signatures,
@@ -132,10 +140,10 @@ class ModelVersion:
         )
 
     def _build_tensorflow(self, manifest: Manifest, where: str) -> Runtime:
-        check_saved_model(self._folder, manifest)
-        from .runtimes.tensorflow import TensorFlowRuntime
+        with self._files.saved_model(manifest) as folder:
+            from .runtimes.tensorflow import TensorFlowRuntime
 
-        return TensorFlowRuntime(self._folder, manifest.signatures, where=where, pool_size=self._pool_size)
+            return TensorFlowRuntime(folder, manifest.signatures, where=where, pool_size=self._pool_size)
 
 
 def _warm(runtime: Runtime, manifest: Manifest) -> None:

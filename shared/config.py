@@ -10,6 +10,7 @@ from shared.errors import ConfigurationError
 
 # The folder that holds shared/: the repository in a checkout, the function itself in a staged build.
 ROOT = Path(__file__).resolve().parent.parent
+BUNDLED_MODELS = ROOT / "model"
 LOCAL_PORT_BASE = 8080
 # Port of each function above the base; 0 is kept for the page.
 PORT_OFFSETS = {"predict": 1, "store_result": 2, "list_results": 3, "nightly_transform": 4}
@@ -20,7 +21,8 @@ class Settings:
     """Everything the environment decides; `.env.example` lists the same variables and a test keeps it so.
 
     Attributes:
-        models_dir: MODELS_DIR. Models in TensorFlow Serving's layout `<name>/<version>/`.
+        models_dir: MODELS_DIR. Models in TensorFlow Serving's layout `<name>/<version>/`: a folder, or
+            `gs://bucket/prefix` as text.
         default_model: DEFAULT_MODEL. The model `POST /` serves; None: the only one there is.
         store_url: STORE_URL. `sqlite:///path`.
         state_dir: STATE_DIR. Everything a local run writes.
@@ -33,7 +35,7 @@ class Settings:
         in_cloud: K_SERVICE is set, as Cloud Run sets it.
     """
 
-    models_dir: Path
+    models_dir: Path | str
     default_model: str | None
     store_url: str
     state_dir: Path
@@ -59,7 +61,7 @@ class Settings:
         if key is not None and len(key) < 16:
             problems.append("PAGE_TOKEN_KEY: expected at least 16 characters")
         settings = cls(
-            models_dir=Path(environ.get("MODELS_DIR") or ROOT / "model").absolute(),
+            models_dir=_models_dir(environ, problems),
             default_model=environ.get("DEFAULT_MODEL") or None,
             store_url=_store_url(environ, state_dir, in_cloud, problems),
             state_dir=state_dir,
@@ -104,6 +106,15 @@ def _integer(environ: Mapping[str, str], name: str, default: int, problems: list
         return int(text)
     problems.append(f"{name}: expected a whole number above 0, got {text!r}")
     return default
+
+
+def _models_dir(environ: Mapping[str, str], problems: list[str]) -> Path | str:
+    text = environ.get("MODELS_DIR") or str(BUNDLED_MODELS)
+    if "://" not in text:
+        return Path(text).absolute()
+    if not re.fullmatch(r"gs://[a-z0-9][a-z0-9._-]{1,220}[a-z0-9](/.*)?", text):
+        problems.append(f"MODELS_DIR: expected a folder or gs://bucket/prefix, got {text!r}")
+    return text
 
 
 def _store_url(environ: Mapping[str, str], state_dir: Path, in_cloud: bool, problems: list[str]) -> str:

@@ -9,6 +9,7 @@ import flask
 from shared.config import Settings, read_settings
 from shared.errors import ServiceError
 from shared.guard import Guard, Limits, request_from
+from shared.log import start_notes
 from shared.request_log import RequestLog
 from shared.routing import Match, Request, Response, Route, Router, json_response
 
@@ -80,9 +81,7 @@ class Endpoint:
     def answer(self, match: Match, request: Request, fields: dict[str, Any]) -> Response:
         """Answer an admitted request; whatever goes wrong is answered too, and told to the log alone."""
         try:
-            response = match.route.handler(request)
-            fields.update(response.log)
-            return response
+            return match.route.handler(request)
         except ServiceError as error:
             fields["outcome"] = error.reason
             if error.http_status >= 500:
@@ -95,7 +94,9 @@ class Endpoint:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         """Answer a request that came through Flask, where this function is called without its server."""
         match = self._router.match(request.method, request.path)
-        response = self.answer(match, request_from(request.environ, match, request.get_data(cache=False)), {})
+        response = self.answer(
+            match, request_from(request.environ, match, request.get_data(cache=False)), start_notes()
+        )
         headers = dict(response.headers)
         return flask.Response(response.body, response.status, headers, content_type=response.content_type)
 

@@ -17,6 +17,7 @@ from urllib.parse import parse_qs
 
 from shared.bodies import LargeBodies, LargeBodySlot, check_length, declared_length, inflate, read_body
 from shared.errors import InvalidRequestError, ServiceError, UnsupportedMediaTypeError, UriTooLongError
+from shared.log import start_notes
 from shared.patience import Patience
 from shared.request_log import Environ, RequestLog, request_id, request_path
 from shared.routing import Match, Request, Response, Route, Router
@@ -82,7 +83,7 @@ class Guard:
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request."""
         started = time.perf_counter()
-        identity, fields = request_id(environ), dict[str, Any]()
+        identity, fields = request_id(environ), start_notes()
         last = _is_last(environ)
         slot = self._large_bodies.slot()
         try:

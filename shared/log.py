@@ -7,6 +7,7 @@ import json
 import os
 import threading
 from collections.abc import Mapping
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -16,6 +17,21 @@ Severity = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 _STDOUT = 1
 _ENCODER = json.JSONEncoder(separators=(",", ":"), default=str)
 _lock = threading.Lock()
+_notes: ContextVar[dict[str, Any] | None] = ContextVar("notes", default=None)
+
+
+def start_notes() -> dict[str, Any]:
+    """Return what `note` fills from here on: the fields of the log line of the request that begins."""
+    notes: dict[str, Any] = {}
+    _notes.set(notes)
+    return notes
+
+
+def note(**fields: Any) -> None:
+    """Add fields to the log line of the request that is being answered; outside of one, nothing happens."""
+    notes = _notes.get()
+    if notes is not None:
+        notes.update(fields)
 
 
 def log_event(severity: Severity, message: str, **fields: Any) -> None:

@@ -30,13 +30,12 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What a handler answers; `log` goes into the request's log line only."""
+    """What a handler answers."""
 
     body: bytes
     status: int = 200
     content_type: str = "application/json"
     headers: Mapping[str, str] = field(default_factory=dict)
-    log: Mapping[str, Any] = field(default_factory=dict)
 
 
 Handler = Callable[[Request], Response]

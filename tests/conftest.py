@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from werkzeug.test import Client
 
+from tests.emulators.storage import StorageEmulator, storage_emulator
 from tests.support import RunningFunction, function_client, running_function
 
 _VARIABLES = (
@@ -50,6 +51,20 @@ def serve(tmp_path: Path, state_dir: Path) -> Iterator[Callable[..., RunningFunc
             return stack.enter_context(running_function(function, environment, log, source))
 
         yield start
+
+
+@pytest.fixture(scope="session")
+def running_storage() -> Iterator[StorageEmulator]:
+    """Run one Cloud Storage for all tests of a worker."""
+    with storage_emulator() as emulator:
+        yield emulator
+
+
+@pytest.fixture
+def cloud_storage(running_storage: StorageEmulator, monkeypatch: pytest.MonkeyPatch) -> tuple[StorageEmulator, str]:
+    """Return Cloud Storage, where Google's clients find it, and the name of an empty bucket."""
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", running_storage.url)
+    return running_storage, running_storage.new_bucket()
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

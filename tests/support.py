@@ -16,9 +16,16 @@ import functions_framework
 import httpx
 from werkzeug.test import Client
 
+from model.manifest import Manifest, read_manifest
+from model.storage.folder import FolderVersion
 from shared.config import ROOT, child_environment
 
 START_SECONDS = 60.0
+
+
+def manifest_of(folder: Path) -> Manifest:
+    """Read the model.json of a version in a folder."""
+    return read_manifest(FolderVersion(folder).read("model.json"), folder.parent.name, folder.name)
 
 
 def source_of(function: str) -> Path:

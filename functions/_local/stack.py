@@ -25,7 +25,7 @@ class Stack:
         functions: Which to serve.
         port_base: The page's port; each function's is a fixed step above.
         state_dir: Everything that is written.
-        models_dir: Where predict finds its models; None: the repository's.
+        models_dir: Where predict finds its models, a folder or gs://bucket/prefix; None: the repository's.
         console: Where lines go.
     """
 
@@ -35,7 +35,7 @@ class Stack:
         *,
         port_base: int,
         state_dir: Path,
-        models_dir: Path | None,
+        models_dir: Path | str | None,
         console: StackConsole,
     ) -> None:
         ports = {name: port_base + PORT_OFFSETS[name] for name in functions}

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from shared.errors import InvalidRequestError, NotFoundError
+from shared.log import note
 from shared.paging import PageTokens, page_size, single_values
 from shared.ports import ResultStore
 from shared.records import Position, Result, ResultQuery
@@ -79,7 +80,8 @@ class ResultReader:
         members = [b'"results":[' + b",".join(page) + b"]", b'"next_page_token":' + json.dumps(token).encode()]
         if _flag(values, "count"):
             members.append(b'"total_size":%d' % self._store.count_results(query))
-        return Response(b"{" + b",".join(members) + b"}\n", log={"results": len(page)})
+        note(results=len(page))
+        return Response(b"{" + b",".join(members) + b"}\n")
 
     def _page(
         self, query: ResultQuery, question: Mapping[str, Any], after: Position | None, wanted: int, view: _View

@@ -8,6 +8,7 @@ from typing import Any
 from shared.errors import ConflictError, InvalidRequestError, NotFoundError, UnavailableError
 from shared.events import parse_message
 from shared.jobs import Job, find_job
+from shared.log import note
 from shared.paging import PageTokens, page_size, single_values
 from shared.ports import RunStore
 from shared.records import Claim, Interval, Run, RunQuery, Summary
@@ -161,8 +162,8 @@ def _force(value: object) -> bool:
 
 def _answer(claim: Claim) -> Response:
     run = claim.run
-    log = {"job": run.job, "key": run.key, "state": run.state, "ran": claim.granted}
-    return json_response({"ran": claim.granted, "run": _run(run)}, log=log)
+    note(job=run.job, key=run.key, state=run.state, ran=claim.granted)
+    return json_response({"ran": claim.granted, "run": _run(run)})
 
 
 def _time(moment: datetime | None) -> str | None:

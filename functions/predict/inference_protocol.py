@@ -12,9 +12,10 @@ from model.registry import ModelVersion, Registry
 from shared.errors import ServiceError, UnavailableError
 from shared.routing import Request, Response, Route, json_response
 
+from .answering import answering, run, version_headers
 from .decode import parse_body
 from .readiness import Readiness
-from .serving import API_VERSION, version_headers
+from .serving import API_VERSION
 from .v2_infer import DEFAULT_SIGNATURE, read_call, write_answer
 from .v2_tensors import datatype_of, shape_of
 
@@ -100,15 +101,12 @@ class InferenceProtocolApi:
     def infer(self, request: Request) -> Response:
         """Answer a prediction."""
         found = self._found(request)
-        signatures = found.sound_manifest().signatures
-        call = read_call(request, signatures)
-        outputs = found.load().run(call.signature_name, call.inputs)
-        answer = write_answer(found.name, str(found.version), call, outputs, signatures[call.signature_name])
-        return replace(
-            answer,
-            headers={**answer.headers, **version_headers(found)},
-            log={"model": found.name, "version": str(found.version)},
-        )
+        with answering(found) as headers:
+            signatures = found.sound_manifest().signatures
+            call = read_call(request, signatures)
+            outputs = run(found, call.signature_name, call.inputs)
+            answer = write_answer(found.name, str(found.version), call, outputs, signatures[call.signature_name])
+            return replace(answer, headers={**answer.headers, **headers})
 
     def _found(self, request: Request) -> ModelVersion:
         version = request.values["version"]

@@ -1,5 +1,7 @@
 """predict: answers predictions for every model and version in MODELS_DIR, in the dialects clients already speak."""
 
+from pathlib import Path
+
 import functions_framework
 
 from model.registry import Registry
@@ -25,7 +27,8 @@ def _render_error(error: ServiceError, path: str) -> Response:
 
 
 def _prepare(settings: Settings) -> None:
-    if not settings.models_dir.is_dir():
+    # A bucket is asked once a worker serves; before the fork nothing may hold a connection.
+    if isinstance(settings.models_dir, Path) and not settings.models_dir.is_dir():
         raise ConfigurationError([f"MODELS_DIR: expected a folder of models, {settings.models_dir} is none"])
 
 

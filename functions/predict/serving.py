@@ -6,11 +6,11 @@ from typing import Any
 
 from model.manifest import Signature, TensorSpec
 from model.registry import ModelVersion, Registry
-from model.runtimes import Runtime
 from shared.endpoint import google_error
 from shared.errors import InvalidRequestError, NotFoundError, ServiceError
 from shared.routing import Request, Response, Route, json_response
 
+from .answering import answering, run, version_headers
 from .decode import columns_to_tensors, parse_body, rows_to_tensors
 from .encode import encode_columns, encode_rows
 from .examples import encode_classes, encode_values, examples_to_tensors
@@ -137,37 +137,38 @@ def _as_vertex(found: ModelVersion, request: Request) -> Response:
 
 
 def _predicted(found: ModelVersion, body: bytes, extra: bytes) -> Response:
-    order = parse_body(body)
-    name, signature = _signature_of(found, order)
-    if ("instances" in order) == ("inputs" in order):
-        raise InvalidRequestError(
-            "Not formatted correctly expecting only one of 'inputs' or 'instances' keys to exist"
-            if "inputs" in order
-            else "Missing 'inputs' or 'instances' key"
-        )
-    runtime = found.load()
-    if "instances" in order:
-        text = b'{"predictions":' + _rows(found, runtime, name, signature, order["instances"])
-    else:
-        text = b'{"outputs":' + encode_columns(runtime.run(name, columns_to_tensors(order["inputs"], signature)))
-    return _answer(found, text + extra + b"}\n")
+    with answering(found) as headers:
+        order = parse_body(body)
+        name, signature = _signature_of(found, order)
+        if ("instances" in order) == ("inputs" in order):
+            raise InvalidRequestError(
+                "Not formatted correctly expecting only one of 'inputs' or 'instances' keys to exist"
+                if "inputs" in order
+                else "Missing 'inputs' or 'instances' key"
+            )
+        if "instances" in order:
+            text = b'{"predictions":' + _rows(found, name, signature, order["instances"])
+        else:
+            text = b'{"outputs":' + encode_columns(run(found, name, columns_to_tensors(order["inputs"], signature)))
+        return Response(text + extra + b"}\n", headers=headers)
 
 
-def _rows(found: ModelVersion, runtime: Runtime, name: str, signature: Signature, instances: Any) -> bytes:
+def _rows(found: ModelVersion, name: str, signature: Signature, instances: Any) -> bytes:
     """Answer the row form, through the version's own predictor.py where it has one."""
     predictor = found.predictor()
     if predictor is None:
-        return encode_rows(runtime.run(name, rows_to_tensors(instances, signature)))
+        return encode_rows(run(found, name, rows_to_tensors(instances, signature)))
     prepared = predictor.preprocess(instances)
-    predictions = json.loads(encode_rows(runtime.run(name, rows_to_tensors(prepared, signature))))
+    predictions = json.loads(encode_rows(run(found, name, rows_to_tensors(prepared, signature))))
     return json.dumps(predictor.postprocess(predictions), separators=(",", ":")).encode()
 
 
 def _results(found: ModelVersion, body: bytes, encode: Callable[[Mapping[str, Tensor]], bytes]) -> Response:
-    order = parse_body(body)
-    name, signature = _signature_of(found, order)
-    outputs = found.load().run(name, examples_to_tensors(order, signature))
-    return _answer(found, b'{"results":' + encode(outputs) + b"}\n")
+    with answering(found) as headers:
+        order = parse_body(body)
+        name, signature = _signature_of(found, order)
+        outputs = run(found, name, examples_to_tensors(order, signature))
+        return Response(b'{"results":' + encode(outputs) + b"}\n", headers=headers)
 
 
 def _signature_of(found: ModelVersion, order: Mapping[str, Any]) -> tuple[str, Signature]:
@@ -182,15 +183,6 @@ def _signature_of(found: ModelVersion, order: Mapping[str, Any]) -> tuple[str, S
             reason="SIGNATURE_NOT_FOUND",
         )
     return name, signatures[name]
-
-
-def _answer(found: ModelVersion, text: bytes) -> Response:
-    return Response(text, headers=version_headers(found), log={"model": found.name, "version": str(found.version)})
-
-
-def version_headers(found: ModelVersion) -> dict[str, str]:
-    """Return the headers by which every answer names the version that gave it."""
-    return {"X-Nightshift-Model": found.name, "X-Nightshift-Version": str(found.version)}
 
 
 def _signature(signature: Signature) -> dict[str, Any]:

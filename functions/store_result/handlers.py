@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from shared.errors import InvalidRequestError
+from shared.log import note
 from shared.ports import ResultStore
 from shared.records import Result, Stored
 from shared.routing import Request, Response, json_response
@@ -42,8 +43,8 @@ class ResultWriter:
         """Keep one result: 201, and for the same key and body again the same 201, marked as a replay."""
         result = self._result(read_one(request.body), _header_key(request), "")
         (stored,) = self._store.create_results([result])
-        log = {"model": result.model, "result_id": result.id, "replayed": stored.replayed}
-        return json_response(_shown(stored), 201, headers=_replay_header([stored]), log=log)
+        note(model=result.model, result_id=result.id, replayed=stored.replayed)
+        return json_response(_shown(stored), 201, headers=_replay_header([stored]))
 
     def store_batch(self, request: Request) -> Response:
         """Keep up to 500 results, all or none; items are answered in their order."""
@@ -55,7 +56,8 @@ class ResultWriter:
         ]
         stored = self._store.create_results(results)
         shown = [{**_shown(item), "replayed": item.replayed} for item in stored]
-        return json_response({"results": shown}, 201, headers=_replay_header(stored), log={"results": len(stored)})
+        note(results=len(stored))
+        return json_response({"results": shown}, 201, headers=_replay_header(stored))
 
     def _result(self, raw: RawResult, header_key: str | None, where: str) -> Result:
         values = raw.values

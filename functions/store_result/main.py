@@ -1,10 +1,11 @@
 """store-result: keeps a result, never lost and never twice."""
 
 from datetime import UTC, datetime
+from pathlib import Path
 
 import functions_framework
 
-from shared.config import Settings, read_settings
+from shared.config import BUNDLED_MODELS, Settings, read_settings
 from shared.endpoint import Endpoint, HttpRequest, HttpResponse
 from shared.errors import ConfigurationError
 from shared.guard import Limits
@@ -19,10 +20,16 @@ _settings = Once(read_settings)
 _writer = Once(
     lambda: ResultWriter(
         open_store(_settings().store_url),
-        read_declarations(_settings().models_dir),
+        read_declarations(_described_models()),
         now=lambda: datetime.now(UTC),
     )
 )
+
+
+def _described_models() -> Path:
+    """Return the folder with the declarations: a bucket's are predict's to read, so the included ones stand in."""
+    models_dir = _settings().models_dir
+    return models_dir if isinstance(models_dir, Path) else BUNDLED_MODELS
 
 
 def _prepare(settings: Settings) -> None:

@@ -13,22 +13,15 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from shared.errors import InvalidRequestError
+from shared.errors import ConfigurationError, InvalidRequestError
 
 from .. import predictor
-from ..labelling import set_label
 from ..predictor import Predictor
-from ..registry import Registry
-from ..training.version_directory import (
-    describe_signatures,
-    next_version,
-    refuse_existing,
-    staged_version,
-    write_manifest,
-)
+from ..training.version_directory import describe_signatures, write_manifest
 from . import examine
 from .examine import Examination
 from .report import show_read, show_run
+from .target import BucketTarget, FolderTarget, Target
 
 LITERT_FILE = "model.tflite"
 PARTS = 4  # that `examine.run` announces, when there is a LiteRT file
@@ -49,15 +42,10 @@ def add(options: argparse.Namespace, *, created_at: datetime) -> None:
     Raises:
         ServiceError: It cannot be served, or the version exists.
     """
-    model_dir: Path = options.models_dir / options.name
-    version_dir = model_dir / str(options.version or next_version(model_dir))
-    if not options.force:
-        refuse_existing(version_dir)
-    if (model_dir / "__init__.py").exists():
-        raise InvalidRequestError(f"{options.name}: is a folder of code, not a model; choose another name")
-    options.models_dir.mkdir(parents=True, exist_ok=True)
+    target = _target(options)
+    number = target.new_version(options.name, options.version)
     if options.label is not None:
-        Registry.scan(options.models_dir)  # a models.yaml that is wrong is better found now
+        target.check_choices()  # a models.yaml that is wrong is better found now
     console = Console(highlight=False)
     hooks: Path = options.path / predictor.FILE
     if hooks.is_file():
@@ -65,13 +53,25 @@ def add(options: argparse.Namespace, *, created_at: datetime) -> None:
     found = _examine(options, console)
     if hooks.is_file():
         found.files[predictor.FILE] = hooks
-    with staged_version(version_dir, force=options.force) as staged:
+    with target.staged(options.name, number) as staged:
         _fill(staged, found)
-        write_manifest(staged, _document(found, options.name, int(version_dir.name), created_at))
+        write_manifest(staged, _document(found, options.name, number, created_at))
     if options.label is not None:
-        set_label(options.models_dir, options.name, options.label, int(version_dir.name))
+        target.set_label(options.name, options.label, number)
     labelled = f", labelled {options.label}" if options.label is not None else ""
-    console.print(f"Added {options.name} version {version_dir.name}{labelled}: {version_dir}", soft_wrap=True)
+    console.print(
+        f"Added {options.name} version {number}{labelled}: {target.place(options.name, number)}", soft_wrap=True
+    )
+
+
+def _target(options: argparse.Namespace) -> Target:
+    if options.to is None:
+        return FolderTarget(options.models_dir, force=options.force)
+    try:
+        from ..storage.bucket import Bucket
+    except ImportError as error:
+        raise ConfigurationError(["--to needs the package google-cloud-storage"]) from error
+    return BucketTarget(Bucket(options.to))
 
 
 def _examine(options: argparse.Namespace, console: Console) -> Examination:

@@ -45,7 +45,8 @@ def main(runtime_name: str, work: Path) -> int:
 def _tensorflow(order: dict[str, Any], work: Path) -> None:
     """Load, measure, answer the samples, and convert, in this order: what comes later may crash."""
     folder, where = Path(order["folder"]), order["where"]
-    manifest = describe_bare(folder, where, "model", 1, example=order["example"])
+    graph = read_graph(folder, where)
+    manifest = describe_bare(graph, where, "model", 1, example=order["example"])
     started = time.perf_counter()
     from ..runtimes.tensorflow import TensorFlowRuntime
 
@@ -57,7 +58,7 @@ def _tensorflow(order: dict[str, Any], work: Path) -> None:
     _tell(example=request_body(name, manifest.signatures[name], _rows(manifest.signatures[name], samples[name], 1)))
     from ..training.agreement import convert_and_compare
 
-    tags = sorted(read_graph(folder, where).meta_info_def.tags)
+    tags = sorted(graph.meta_info_def.tags)
     sampled = {key: _rows(manifest.signatures[key], found, COMPARED_ROWS) for key, found in samples.items()}
     answers = {key: runtime.run(key, inputs) for key, inputs in sampled.items()}
     try:
@@ -70,7 +71,8 @@ def _tensorflow(order: dict[str, Any], work: Path) -> None:
 
 
 def _litert(order: dict[str, Any], work: Path) -> None:
-    manifest = describe_bare(Path(order["folder"]), order["where"], "model", 1, example=order["example"])
+    graph = read_graph(Path(order["folder"]), order["where"])
+    manifest = describe_bare(graph, order["where"], "model", 1, example=order["example"])
     name, inputs = example_inputs(manifest)
     content = (work / "model.tflite").read_bytes()
     started = time.perf_counter()

@@ -1,5 +1,6 @@
 """Reads what a SavedModel says of itself, without TensorFlow and without touching its weights."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from shared.errors import ModelError
 
 from ..manifest import Manifest, Signature, TensorSpec
+from ..storage.ports import VersionFiles
 from .schema import message_class
 
 FILE = "saved_model.pb"
@@ -32,13 +34,20 @@ def read_graph(folder: Path, where: str) -> Any:
     Raises:
         ModelError: There is no saved_model.pb, or it is not a SavedModel in the binary form.
     """
-    other = [name for name in OTHER_FORMS if (folder / name).exists()]
-    if other:
-        raise ModelError(f"{where}/{other[0]}: only the binary form, {FILE}, is read; save the model without it")
+    _refuse_other_forms((name for name in OTHER_FORMS if (folder / name).exists()), where)
     try:
         content = (folder / FILE).read_bytes()
     except OSError as error:
         raise ModelError(f"{where}/{FILE}: cannot be read: {error.strerror}") from error
+    return _graph(content, where)
+
+
+def _refuse_other_forms(present: Iterable[str], where: str) -> None:
+    for name in present:
+        raise ModelError(f"{where}/{name}: only the binary form, {FILE}, is read; save the model without it")
+
+
+def _graph(content: bytes, where: str) -> Any:
     try:
         graphs = list(message_class("SavedModel").FromString(content).meta_graphs)
     except DecodeError as error:
@@ -73,41 +82,40 @@ def read_signatures(graph: Any, where: str) -> dict[str, Signature]:
     return signatures
 
 
-def read_bare(folder: Path) -> Manifest:
-    """Describe a SavedModel that lies in a models folder without a model.json.
+def read_bare(files: VersionFiles) -> Manifest:
+    """Describe a SavedModel that lies among the models without a model.json.
 
     Args:
-        folder: `<models folder>/<name>/<version>`.
+        files: The version's.
 
     Raises:
         ModelError: It is not a SavedModel that can be served.
+        UnavailableError: Where it lies did not answer.
     """
-    where = f"{folder.parent.name}/{folder.name}"
-    return describe_bare(folder, where, folder.parent.name, int(folder.name))
+    _refuse_other_forms((name for name in OTHER_FORMS if name in files), files.where)
+    graph = _graph(files.read(FILE), files.where)
+    return describe_bare(graph, files.where, files.model, int(files.folder), size_bytes=files.size_bytes())
 
 
 def describe_bare(
-    folder: Path, where: str, name: str, version: int, *, example: dict[str, Any] | None = None
+    graph: Any, where: str, name: str, version: int, *, size_bytes: int = 0, example: dict[str, Any] | None = None
 ) -> Manifest:
     """Describe a SavedModel, wherever it lies, as a version of a model.
 
     Args:
-        where: How messages name the folder.
+        graph: From `read_graph`.
+        where: How messages name its folder.
+        size_bytes: What its files weigh together.
         example: A request body that it answers, if one is known.
 
     Raises:
         ModelError: It is not a SavedModel that can be served.
     """
-    signatures = read_signatures(read_graph(folder, where), where)
-    try:
-        size_bytes = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    except OSError as error:
-        raise ModelError(f"{where}: cannot be listed: {error.strerror}") from error
     return Manifest(
         name=name,
         version=version,
         description="",
-        signatures=signatures,
+        signatures=read_signatures(graph, where),
         runtimes=("tensorflow",),
         litert_file=None,
         files={},

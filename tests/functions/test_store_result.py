@@ -399,6 +399,15 @@ def test_the_bundled_digits_model_declares_its_summary(client, kept):
     assert json.loads(kept(answer.json["id"]).summary) == {"count": 1, "classes": ["3"], "scores": [0.75]}
 
 
+def test_with_models_in_a_bucket_the_included_declarations_are_used(client, kept):
+    """What store-result knows of models is deployed with it; buckets are predict's to read."""
+    predictions = [{"digit": 3, "probabilities": [0.25, 0.75]}]
+
+    answer = post(client("store_result", MODELS_DIR="gs://models"), {**RESULT, "predictions": predictions})
+
+    assert json.loads(kept(answer.json["id"]).summary) == {"count": 1, "classes": ["3"], "scores": [0.75]}
+
+
 def test_a_callers_own_summary_is_taken(store_result, kept):
     """Who knows better what was predicted says so."""
     summary = {"count": 2, "classes": ["cat", "dog"], "scores": [0.5, 1]}

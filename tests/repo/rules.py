@@ -26,7 +26,7 @@ DOORS = {
     "ai_edge_litert": ("model/runtimes/", "model/training/"),
     "tensorflow": ("model/runtimes/", "model/training/"),
     "yaml": ("shared/jobs.py", "functions/_staging/", "model/choices.py", "model/labelling.py"),
-    "google": ("model/savedmodel/",),
+    "google": ("model/savedmodel/", "model/storage/bucket.py"),
 }
 # Where the time may be read: where functions are composed, where lines are stamped, and on the laptop.
 CLOCK_DOORS = ("functions/*/main.py", "shared/log.py", "functions/_local/", "functions/__main__.py", "scheduler/")

@@ -134,6 +134,18 @@ def test_relative_folders_are_made_absolute():
     assert settings.models_dir == Path.cwd() / "else"
 
 
+@pytest.mark.parametrize("url", ["gs://models", "gs://my-models.example/team/digits", "gs://models/"])
+def test_models_may_lie_in_a_bucket(url):
+    """The URL stays as it is: a path would lose a slash."""
+    assert Settings.from_env({"MODELS_DIR": url}).models_dir == url
+
+
+@pytest.mark.parametrize("url", ["s3://models", "gs://", "gs://A", "gs://x", "file:///models", "gs:///models"])
+def test_any_other_place_for_models_is_refused(url):
+    """Before a function starts, and not when it is first asked."""
+    assert problems({"MODELS_DIR": url}) == [f"MODELS_DIR: expected a folder or gs://bucket/prefix, got {url!r}"]
+
+
 def test_an_empty_variable_is_one_that_is_not_set():
     """As deployment tools write it."""
     names = {"MODELS_DIR", "DEFAULT_MODEL", "STORE_URL", "STATE_DIR", "THREADS", "PREDICT_URL", "PROJECT_ID"}

@@ -9,6 +9,7 @@ import pytest
 
 from model.batching import BatchingRuntime
 from model.manifest import Signature, TensorSpec
+from model.queueing import QueuedRuntime
 from model.registry import Registry
 from shared.config import ROOT
 from shared.errors import InvalidRequestError, ModelError, UnavailableError
@@ -45,6 +46,14 @@ class Sums:
 def sums():
     """The model, its gate closed."""
     return Sums()
+
+
+@pytest.fixture(params=["queued", "batched"])
+def queue_of(request):
+    """Make a queue in front of a model; both kinds keep the same bounds."""
+    if request.param == "queued":
+        return QueuedRuntime
+    return lambda runtime, **limits: BatchingRuntime(runtime, SIGNATURES, **limits)
 
 
 def waiting(runtime):
@@ -164,9 +173,9 @@ def test_a_failing_model_fails_all_and_serves_on(sums, pool):
     assert runtime.run("serving_default", {"x": np.ones((1, 2), np.float32)})["y"].tolist() == [2]
 
 
-def test_too_many_waiting_rows_are_refused_at_once(sums, pool):
+def test_too_many_waiting_rows_are_refused_at_once(sums, pool, queue_of):
     """Admission is bounded; those admitted are answered."""
-    runtime = BatchingRuntime(sums, SIGNATURES, max_waiting_rows=3)
+    runtime = queue_of(sums, max_waiting_rows=3)
     first = ask(pool, runtime, 0)
     assert sums.begun.acquire(timeout=20)
     rest = queued(pool, runtime, [[1], [2, 3]])
@@ -179,9 +188,9 @@ def test_too_many_waiting_rows_are_refused_at_once(sums, pool):
     assert [len(future.result(20)["y"]) for future in [first, *rest]] == [1, 1, 2]
 
 
-def test_a_wait_that_is_too_long_ends_in_503_and_is_never_run(sums, pool):
+def test_a_wait_that_is_too_long_ends_in_503_and_is_never_run(sums, pool, queue_of):
     """The caller is told; its rows are not computed for nobody."""
-    runtime = BatchingRuntime(sums, SIGNATURES, max_wait_seconds=0.05)
+    runtime = queue_of(sums, max_wait_seconds=0.05)
     first = ask(pool, runtime, 0)
     assert sums.begun.acquire(timeout=20)
 
@@ -193,9 +202,9 @@ def test_a_wait_that_is_too_long_ends_in_503_and_is_never_run(sums, pool):
     assert sums.batches == [1]
 
 
-def test_lanes_run_beside_each_other(sums, pool):
+def test_lanes_run_beside_each_other(sums, pool, queue_of):
     """With two lanes the second request begins while the first runs."""
-    runtime = BatchingRuntime(sums, SIGNATURES, lanes=2)
+    runtime = queue_of(sums, lanes=2)
     futures = [ask(pool, runtime, 1), ask(pool, runtime, 2)]
 
     assert sums.begun.acquire(timeout=20)
@@ -203,6 +212,50 @@ def test_lanes_run_beside_each_other(sums, pool):
     sums.gate.set()
 
     assert [future.result(20)["y"].tolist() for future in futures] == [[2], [3]]
+
+
+def test_without_batching_each_runs_alone_in_order_of_arrival(sums, pool):
+    """A model that gains nothing by a batch is only queued for."""
+    runtime = QueuedRuntime(sums)
+    first = ask(pool, runtime, 1)
+    assert sums.begun.acquire(timeout=20)
+    rest = queued(pool, runtime, [[2, 3], [4], [5, 6, 7]])
+
+    sums.gate.set()
+
+    assert [future.result(20)["y"].tolist() for future in [first, *rest]] == [[2], [3, 4], [5], [6, 7, 8]]
+    assert sums.batches == [1, 2, 1, 3]
+
+
+def test_a_request_larger_than_the_bound_is_taken_when_none_waits(sums, pool, queue_of):
+    """It has to run some time; a bound that refuses it for ever would be a limit on its size."""
+    runtime = queue_of(sums, max_waiting_rows=2)
+    first = ask(pool, runtime, 0)
+    assert sums.begun.acquire(timeout=20)
+    rest = queued(pool, runtime, [[1, 2, 3]])
+
+    sums.gate.set()
+
+    assert [len(future.result(20)["y"]) for future in [first, *rest]] == [1, 3]
+
+
+def test_what_has_no_rows_waits_like_all_others_and_runs_alone(sums, pool):
+    """A scalar, and a request of no rows, beside requests of the same signature."""
+    runtime = BatchingRuntime(sums, SIGNATURES)
+    first = ask(pool, runtime, 0)
+    assert sums.begun.acquire(timeout=20)
+    odd = [("serving_default", np.zeros((0, 2), np.float32)), ("scalar", np.float32(3).reshape(()))]
+    futures = []
+    for signature, array in [("serving_default", np.ones((1, 2), np.float32)), *odd, *odd]:
+        futures.append(pool.submit(runtime.run, signature, {"x": array}))
+        while waiting(runtime) < len(futures):
+            assert not futures[-1].done(), futures[-1].exception()
+
+    sums.gate.set()
+
+    assert first.result(20)["y"].tolist() == [1]
+    assert [future.result(20)["y"].tolist() for future in futures] == [[2], [], 3, [], 3]
+    assert sorted(sums.batches) == [0, 0, 0, 0, 1, 1]
 
 
 def test_a_signature_without_rows_passes_through(sums):

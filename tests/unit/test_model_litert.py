@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from model.manifest import Manifest, Signature, TensorSpec, read_manifest
+from model.manifest import Manifest, Signature, TensorSpec
 from model.runtimes import Runtime, litert
 from model.runtimes.litert import KEPT_ROWS, LiteRTRuntime
 from shared.errors import InvalidRequestError, ModelError
+from tests.support import manifest_of
 
 DIGITS = Path(__file__).parents[2] / "model" / "digits" / "1"
 SERVING = "serving_default"
@@ -24,7 +25,7 @@ Array = NDArray[Any]
 
 @pytest.fixture(scope="module")
 def manifest() -> Manifest:
-    return read_manifest(DIGITS)
+    return manifest_of(DIGITS)
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from model.manifest import Manifest, parse_manifest, read_manifest
+from model.manifest import Manifest, parse_manifest
 from shared.errors import ModelError
+from tests.support import manifest_of
 
 DIGITS = Path(__file__).parents[2] / "model" / "digits" / "1"
 DOCUMENT: dict[str, Any] = json.loads((DIGITS / "model.json").read_bytes())
@@ -35,7 +36,7 @@ def version_dir(tmp_path: Path) -> Path:
 
 def test_the_bundled_model_is_described() -> None:
     """The committed version says what it takes, answers and was measured to do."""
-    manifest = read_manifest(DIGITS)
+    manifest = manifest_of(DIGITS)
 
     signature = manifest.signatures["serving_default"]
     image = signature.inputs["image"]
@@ -55,7 +56,7 @@ def test_the_bundled_model_is_described() -> None:
 
 def test_every_file_of_the_bundled_model_is_recorded_and_small() -> None:
     """Sizes and hashes cover each file, and a version stays under 1 MB."""
-    manifest = read_manifest(DIGITS)
+    manifest = manifest_of(DIGITS)
 
     present = {path.relative_to(DIGITS).as_posix(): path.stat().st_size for path in DIGITS.rglob("*") if path.is_file()}
     del present["model.json"]
@@ -155,7 +156,7 @@ def test_what_is_not_json_is_said_to_be_so(version_dir: Path, text: str) -> None
     (version_dir / "model.json").write_bytes(text.encode("latin-1"))
 
     with pytest.raises(ModelError, match=r"^digits/1/model\.json: is not JSON: "):
-        read_manifest(version_dir)
+        manifest_of(version_dir)
 
 
 def test_a_missing_file_is_named_without_the_machine_s_path(version_dir: Path) -> None:
@@ -163,7 +164,7 @@ def test_a_missing_file_is_named_without_the_machine_s_path(version_dir: Path) -
     (version_dir / "model.json").unlink()
 
     with pytest.raises(ModelError) as raised:
-        read_manifest(version_dir)
+        manifest_of(version_dir)
 
     assert raised.value.message == "digits/1/model.json: cannot be read: No such file or directory"
 
@@ -173,4 +174,4 @@ def test_a_version_copied_into_another_folder_is_refused(version_dir: Path) -> N
     copied = version_dir.rename(version_dir.with_name("2"))
 
     with pytest.raises(ModelError, match="describes digits version 1, but lies in the folder digits/2"):
-        read_manifest(copied)
+        manifest_of(copied)

@@ -13,6 +13,7 @@ from model.savedmodel.objects import LOADER_METHODS
 from model.savedmodel.ops import find_unsafe, refuse_unsafe
 from model.savedmodel.read import read_bare, read_graph, read_signatures
 from model.savedmodel.schema import MESSAGES, PACKAGE, message_class
+from model.storage.folder import FolderVersion
 from shared.errors import ModelError
 
 ROOT = Path(__file__).parents[2]
@@ -323,7 +324,7 @@ def test_a_bare_savedmodel_describes_itself(tmp_path):
     folder.mkdir(parents=True)
     (folder / "saved_model.pb").write_bytes((OLD_KERAS / "saved_model.pb").read_bytes())
 
-    manifest = read_bare(folder)
+    manifest = read_bare(FolderVersion(folder))
 
     assert (manifest.name, manifest.version, manifest.runtimes) == ("flowers", 7, ("tensorflow",))
     assert manifest.size_bytes == (folder / "saved_model.pb").stat().st_size

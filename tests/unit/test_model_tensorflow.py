@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model.manifest import read_manifest
 from model.registry import Registry
 from model.savedmodel.read import read_bare
+from model.storage.folder import FolderVersion
 from model.training.version_directory import describe_signatures, write_manifest
 from shared.errors import InvalidRequestError, ModelError
+from tests.support import manifest_of
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.xdist_group("tensorflow")]
 
@@ -75,9 +76,9 @@ def words(tf, tmp_path_factory):
 def loaders(words, runtimes):
     """The same model through both loaders, by the loader's name."""
     folder = words / "words" / "1"
-    v2 = runtimes.TensorFlowRuntime(folder, read_bare(folder).signatures, where="words/1")
+    v2 = runtimes.TensorFlowRuntime(folder, read_bare(FolderVersion(folder)).signatures, where="words/1")
     original, runtimes._load_v2 = runtimes._load_v2, refuse
-    v1 = runtimes.TensorFlowRuntime(folder, read_bare(folder).signatures, where="words/1")
+    v1 = runtimes.TensorFlowRuntime(folder, read_bare(FolderVersion(folder)).signatures, where="words/1")
     runtimes._load_v2 = original
     return {"v1": v1, "v2": v2}
 
@@ -212,7 +213,7 @@ def test_what_neither_loader_takes_says_why_without_paths(runtimes, tmp_path):
 def test_model_json_must_agree_with_the_graph(runtimes, loaders, words):
     """A description that is wrong is found when the model is loaded."""
     folder = words / "words" / "1"
-    signatures = read_bare(folder).signatures
+    signatures = read_bare(FolderVersion(folder)).signatures
 
     with pytest.raises(ModelError, match="has no signature other"):
         runtimes.TensorFlowRuntime(folder, {"other": signatures["gather"]})
@@ -246,7 +247,7 @@ def test_fifty_first_requests_give_one_load_and_fifty_answers(words, runtimes, m
 def test_no_more_calls_run_at_once_than_the_pool_allows(words, runtimes):
     """Memory is bounded by it, as with LiteRT."""
     folder = words / "words" / "1"
-    runtime = runtimes.TensorFlowRuntime(folder, read_bare(folder).signatures, pool_size=2)
+    runtime = runtimes.TensorFlowRuntime(folder, read_bare(FolderVersion(folder)).signatures, pool_size=2)
     running, most, lock = [], [], threading.Lock()
     answer = runtime._functions["gather"]
 
@@ -275,7 +276,7 @@ def described(words, tmp_path):
         "format": 1,
         "name": "words",
         "version": 1,
-        "signatures": describe_signatures(read_bare(folder).signatures, {}),
+        "signatures": describe_signatures(read_bare(FolderVersion(folder)).signatures, {}),
         "runtimes": ["tensorflow"],
         "example": {"signature_name": "gather", "inputs": {"index": [1]}},
     }
@@ -294,7 +295,7 @@ def test_a_described_version_is_served_and_warmed(described, runtimes, monkeypat
 
     assert warmed == ["gather"]
     assert json.loads((described / "model.json").read_text())["signatures"]["double"]["inputs"]["x"]["shape"] is None
-    assert read_manifest(described).signatures["double"].inputs["x"].unknown_rank
+    assert manifest_of(described).signatures["double"].inputs["x"].unknown_rank
 
 
 @pytest.mark.parametrize(

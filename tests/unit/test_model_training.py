@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from model.manifest import read_manifest
 from model.registry import Registry
 from model.runtimes.litert import LiteRTRuntime
 from shared.errors import InvalidRequestError, ModelError
+from tests.support import manifest_of
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.xdist_group("tensorflow")]
 
@@ -63,10 +63,10 @@ def train_briefly(digits: ModuleType, export: ModuleType, folder: Path, seed: in
 
 def test_the_command_trains_a_model_as_good_as_the_committed_one(trained: Path) -> None:
     """At least 97 %, and within one per cent of what the committed version says."""
-    accuracy = read_manifest(trained / "digits" / "1").metrics["accuracy"]
+    accuracy = manifest_of(trained / "digits" / "1").metrics["accuracy"]
 
     assert accuracy >= 0.97
-    assert accuracy == pytest.approx(read_manifest(MODELS / "digits" / "1").metrics["accuracy"], abs=0.01)
+    assert accuracy == pytest.approx(manifest_of(MODELS / "digits" / "1").metrics["accuracy"], abs=0.01)
 
 
 def test_a_trained_version_serves_its_own_example(trained: Path) -> None:

@@ -1,0 +1,38 @@
+"""What every answer of a model has, whatever the dialect: its version named, and what a log line should say."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from model.registry import ModelVersion
+from shared.errors import ServiceError
+from shared.log import note
+
+from .tensors import Tensor
+
+
+def version_headers(found: ModelVersion) -> dict[str, str]:
+    """Return the headers by which every answer names the version that gave it."""
+    return {"X-Nightshift-Model": found.name, "X-Nightshift-Version": str(found.version)}
+
+
+@contextmanager
+def answering(found: ModelVersion) -> Iterator[dict[str, str]]:
+    """Lend the version's headers while it answers; an error that it answers with carries them too."""
+    headers = version_headers(found)
+    note(model=found.name, version=str(found.version))
+    try:
+        yield headers
+    except ServiceError as error:
+        error.headers.update(headers)
+        raise
+
+
+def run(found: ModelVersion, signature_name: str, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Run a version, loaded if it was not, and note how many rows it was given.
+
+    Raises:
+        ServiceError: See `ModelVersion.load` and `Runtime.run`.
+    """
+    first = next(iter(inputs.values()), None)
+    note(rows=len(first) if first is not None and first.ndim else 1)
+    return found.load().run(signature_name, inputs)
