@@ -1,4 +1,4 @@
-"""python -m benchmarks: measure each function beside a hello-world function, and print a table."""
+"""python -m benchmarks: measure each function beside a hello-world function, and predict beside other ways to serve."""
 
 import argparse
 import dataclasses
@@ -12,10 +12,13 @@ from typing import Any
 
 from rich.console import Console
 
-from . import report
+from .aims import aims
+from .contests import NAMES
+from .document import document
 from .errors import MeasurementError
-from .measure import NORMAL, QUICK, Bench, Pair, Plan
-from .subjects import Subject, all_subjects
+from .measure import NORMAL, QUICK, Bench, Plan
+from .report import checked, rows, table, two_ways_table
+from .results import Results
 
 _WIDTH_CHARS = 100
 
@@ -35,23 +38,26 @@ def main(arguments: list[str]) -> int:
     progress = Console(stderr=True, highlight=False)
     try:
         with progress.status("starting") as status:
-            pairs = Bench(plan, status.update).run(options.only)
+            results = Bench(plan, status.update).run(options.only)
     except MeasurementError as error:
         progress.print(f"Could not measure: {error}", markup=False, soft_wrap=True)
         return 1
     except KeyboardInterrupt:
         return 130
-    _print(console, pairs)
+    _print(console, results)
     if options.json:
-        options.json.write_text(json.dumps(report.document(header, pairs), indent=2) + "\n", "utf-8")
+        options.json.write_text(json.dumps(document(header, results), indent=2) + "\n", "utf-8")
     return 0
 
 
-def _print(console: Console, pairs: dict[str, list[Pair]]) -> None:
-    console.print(report.table(report.rows(pairs)))
-    for aim in report.aims(pairs):
+def _print(console: Console, results: Results) -> None:
+    if lines := rows(results):
+        console.print(table(lines))
+    if results.two_ways:
+        console.print(two_ways_table(list(results.two_ways.values())))
+    for aim in aims(results):
         console.print(f"{'met    ' if aim.met else 'not met'}  {aim.text}: {aim.figures}", soft_wrap=True)
-    console.print(report.checked(pairs))
+    console.print(checked(results))
 
 
 def _header(plan: Plan) -> dict[str, Any]:
@@ -70,18 +76,17 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--rounds", type=_positive, metavar="N", help=f"rounds (default {NORMAL.rounds}; quick: 1)")
     parser.add_argument("--quick", action="store_true", help="a few seconds a function: does it work at all")
-    parser.add_argument("--only", type=_chosen, default=all_subjects(), metavar="NAME,...", help="measure these")
+    parser.add_argument("--only", type=_chosen, default=NAMES, metavar="NAME,...", help=", ".join(NAMES))
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything to a file as well")
     return parser
 
 
-def _chosen(text: str) -> list[Subject]:
-    subjects = {subject.name: subject for subject in all_subjects()}
+def _chosen(text: str) -> list[str]:
     names = list(dict.fromkeys(text.split(",")))
-    unknown = [name for name in names if name not in subjects]
+    unknown = [name for name in names if name not in NAMES]
     if unknown:
-        raise argparse.ArgumentTypeError(f"expected some of {', '.join(subjects)}; got {', '.join(unknown)}")
-    return [subjects[name] for name in names]
+        raise argparse.ArgumentTypeError(f"expected some of {', '.join(NAMES)}; got {', '.join(unknown)}")
+    return names
 
 
 def _positive(text: str) -> int:

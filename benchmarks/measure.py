@@ -1,4 +1,4 @@
-"""Rounds: hello-world and a function one after the other, again and again, so that a busy moment hits both.
+"""Rounds: a function and its rival one after the other, again and again, so that a busy moment hits both.
 
 What the machine does beside the measurement changes from second to second. A function is therefore compared with
 the hello-world of its own round only, and the median is taken of these ratios.
@@ -7,16 +7,20 @@ the hello-world of its own round only, and the median is taken of these ratios.
 import statistics
 import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
 from shared.config import ROOT
 
-from .load import Load, run_load
+from .calls import Load
+from .contests import BATCHING, Contest, beside_hello, in_process, two_ways
+from .in_process import call_sample
+from .load import run_load
+from .models import Models
+from .results import Pair, Results, Sample, TwoWays
 from .server import Server, serving
-from .subjects import Subject, function_source, hello_world, seed_call
-
-CLIENTS = 16
+from .subjects import Subject, function_source, seed_call
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +29,7 @@ class Plan:
 
     Attributes:
         rounds: Pairs of hello-world and the function.
-        starts: Starts a round, of which the median counts.
+        starts: Starts a round, of which the median counts; one of what starts slowly.
         warm_seconds, one_client_seconds, many_clients_seconds: Of each load; the first is not counted.
     """
 
@@ -36,26 +40,8 @@ class Plan:
     many_clients_seconds: float
 
 
-NORMAL = Plan(rounds=3, starts=3, warm_seconds=0.4, one_client_seconds=2.0, many_clients_seconds=3.0)
+NORMAL = Plan(rounds=3, starts=3, warm_seconds=0.4, one_client_seconds=1.5, many_clients_seconds=2.5)
 QUICK = Plan(rounds=1, starts=1, warm_seconds=0.1, one_client_seconds=0.4, many_clients_seconds=0.6)
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """One function in one round."""
-
-    first_answer_seconds: float
-    memory_bytes: int
-    one_client: Load
-    many_clients: Load
-
-
-@dataclass(frozen=True, slots=True)
-class Pair:
-    """A function and hello-world in the same round."""
-
-    hello: Sample
-    subject: Sample
 
 
 class Bench:
@@ -70,45 +56,69 @@ class Bench:
         self._plan = plan
         self._progress = progress
 
-    def run(self, subjects: Sequence[Subject]) -> dict[str, list[Pair]]:
-        """Return each function's pairs, a round each.
+    def run(self, names: Sequence[str]) -> Results:
+        """Measure some of `contests.NAMES`.
 
         Raises:
             WrongAnswerError: A function answered what it should not.
-            MeasurementError: A function could not be started or reached.
+            MeasurementError: A function could not be started or reached, or a model could not be made.
         """
-        pairs: dict[str, list[Pair]] = {subject.name: [] for subject in subjects}
         with tempfile.TemporaryDirectory(prefix="nightshift-bench-") as folder:
+            models = Models(Path(folder), self._progress)
+            functions, rivals = beside_hello(names, models), two_ways(names, models)
+            called = in_process(names, models)
+            results = Results(
+                {contest.name: [] for contest in functions},
+                {each.name: TwoWays(each.base.name, each.subject.name, each.clients) for each in rivals},
+                {name: [] for name in called},
+            )
+            if BATCHING in names:
+                results.batched_models.update({name: models.answer(models.added(name)) for name in ("dense", "cnn")})
             workplace = _Workplace(Path(folder))
-            if any(subject.reads_results for subject in subjects):
-                self._progress("storing results to list")
-                workplace.seed()
-            for subject in (hello_world(), *subjects):
-                # Once before the rounds: writes byte code and brings the files into memory, for all alike.
+            self._prepare(workplace, [*functions, *rivals])
+            for number in range(self._plan.rounds):
+                label = f"round {number + 1} of {self._plan.rounds}: "
+                hello_first = number % 2 == 0
+                for contest in functions:
+                    self._progress(label + contest.name)
+                    results.beside_hello[contest.name].append(self._pair(workplace, contest, hello_first))
+                for name, (model, expected) in called.items():
+                    self._progress(label + name)
+                    results.in_process[name].append(call_sample(model, self._plan.one_client_seconds, expected))
+                for contest in rivals:
+                    self._progress(label + contest.name)
+                    results.two_ways[contest.name].pairs.append(self._pair(workplace, contest, hello_first))
+        return results
+
+    def _prepare(self, workplace: "_Workplace", contests: Sequence[Contest]) -> None:
+        """Start everything once before the rounds: writes byte code and brings the files into memory, for all alike."""
+        subjects = {each.name: each for contest in contests for each in (contest.base, contest.subject)}
+        if any(subject.reads_results for subject in subjects.values()):
+            self._progress("storing results to list")
+            workplace.seed()
+        slow = [subject for subject in subjects.values() if subject.starts_slowly]
+        for subject in subjects.values():
+            if subject not in slow[1:]:  # what takes their time is the same for all of them: TensorFlow
                 self._progress(f"trying {subject.name}")
                 workplace.first_answer_seconds(subject)
-            for number in range(self._plan.rounds):
-                for subject in subjects:
-                    self._progress(f"round {number + 1} of {self._plan.rounds}: {subject.name}")
-                    pairs[subject.name].append(self._pair(workplace, subject, hello_first=number % 2 == 0))
-        return pairs
 
-    def _pair(self, workplace: "_Workplace", subject: Subject, hello_first: bool) -> Pair:
-        hello = hello_world()
-        order = [hello, subject] if hello_first else [subject, hello]
-        starts: dict[str, list[float]] = {hello.name: [], subject.name: []}
-        for each in order * (self._plan.starts - 1):
+    def _pair(self, workplace: "_Workplace", contest: Contest, base_first: bool) -> Pair:
+        base, subject = contest.base, contest.subject
+        order = [base, subject] if base_first else [subject, base]
+        starts: dict[str, list[float]] = {base.name: [], subject.name: []}
+        once = not contest.counts_starts or subject.starts_slowly
+        for each in order * (0 if once else self._plan.starts - 1):
             starts[each.name].append(workplace.first_answer_seconds(each))
-        samples = {each.name: self._sample(workplace, each, starts[each.name]) for each in order}
-        return Pair(samples[hello.name], samples[subject.name])
+        samples = {each.name: self._sample(workplace, each, contest.clients, starts[each.name]) for each in order}
+        return Pair(samples[base.name], samples[subject.name])
 
-    def _sample(self, workplace: "_Workplace", subject: Subject, starts: list[float]) -> Sample:
+    def _sample(self, workplace: "_Workplace", subject: Subject, clients: int, starts: list[float]) -> Sample:
         plan = self._plan
-        with serving(subject.source, workplace.env, workplace.log_path(subject.name)) as server:
+        with workplace.serving(subject) as server:
             first = server.first_answer_seconds(subject.next_call())
-            _load(server, subject, CLIENTS, plan.warm_seconds)
+            _load(server, subject, clients, plan.warm_seconds)
             one = _load(server, subject, 1, plan.one_client_seconds)
-            many = _load(server, subject, CLIENTS, plan.many_clients_seconds)
+            many = _load(server, subject, clients, plan.many_clients_seconds)
             return Sample(statistics.median([*starts, first]), server.memory_bytes(), one, many)
 
 
@@ -117,21 +127,21 @@ class _Workplace:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self.env = {
+        self._env = {
             "STATE_DIR": str(folder),
             "STORE_URL": f"sqlite:///{folder}/nightshift.db",
             "MODELS_DIR": str(ROOT / "model"),
         }
 
-    def log_path(self, name: str) -> Path:
-        return self._folder / f"{name}.log"
+    def serving(self, subject: Subject) -> AbstractContextManager[Server]:
+        return serving(subject.source, {**self._env, **subject.env}, self._folder / f"{subject.source.target}.log")
 
     def seed(self) -> None:
-        with serving(function_source("store_result"), self.env, self.log_path("store_result")) as server:
-            server.first_answer_seconds(seed_call())
+        store = Subject("store_result", function_source("store_result"), seed_call)
+        self.first_answer_seconds(store)
 
     def first_answer_seconds(self, subject: Subject) -> float:
-        with serving(subject.source, self.env, self.log_path(subject.name)) as server:
+        with self.serving(subject) as server:
             return server.first_answer_seconds(subject.next_call())
 
 

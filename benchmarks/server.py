@@ -16,8 +16,9 @@ import psutil  # type: ignore[import-untyped]
 from shared.config import child_environment
 
 from .answers import AnswerReader
+from .calls import Call
 from .errors import MeasurementError
-from .load import Address, Call
+from .lane import Address
 
 HOST = "127.0.0.1"
 _START_SECONDS = 60.0
@@ -79,10 +80,8 @@ class Server:
         raise MeasurementError(f"no answer within {_START_SECONDS:.0f} s of the start:\n{self.log_tail()}")
 
     def memory_bytes(self) -> int:
-        """Return the proportional set size of master and workers; where the system knows none, the unique size."""
-        master = psutil.Process(self._process.pid)
-        infos = [process.memory_full_info() for process in (master, *master.children(recursive=True))]
-        return sum(getattr(info, "pss", info.uss) for info in infos)
+        """Return the memory of master and workers."""
+        return tree_memory_bytes(self._process.pid)
 
     def log_tail(self) -> str:
         """Return the end of what it wrote."""
@@ -108,6 +107,13 @@ class Server:
                     call.check(answer)
                     return True
         return False
+
+
+def tree_memory_bytes(pid: int) -> int:
+    """Return the proportional set size of a process and its children; where the system knows none, the unique size."""
+    root = psutil.Process(pid)
+    infos = [process.memory_full_info() for process in (root, *root.children(recursive=True))]
+    return sum(getattr(info, "pss", info.uss) for info in infos)
 
 
 @contextmanager

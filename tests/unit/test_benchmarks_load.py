@@ -9,8 +9,10 @@ from contextlib import contextmanager, suppress
 import pytest
 
 from benchmarks.answers import AnswerReader
+from benchmarks.calls import Call, Load
 from benchmarks.errors import MalformedAnswerError, MeasurementError, WrongAnswerError
-from benchmarks.load import Address, Call, Load, run_load
+from benchmarks.lane import Address
+from benchmarks.load import run_load
 
 RIGHT = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nright"
 RIGHT_AND_CLOSE = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nright"
@@ -39,19 +41,27 @@ def server(answer: Callable[[int], bytes]) -> Iterator[Address]:
                     if not text or b"close" in text:
                         return
 
+    with listening(Handler) as address:
+        yield address
+
+
+@contextmanager
+def listening(handler: type[socketserver.BaseRequestHandler]) -> Iterator[Address]:
+    """Serve each connection with a handler, in a thread of its own."""
+
     class Server(socketserver.ThreadingTCPServer):
         request_queue_size = 64  # with fewer places, connections opened together wait a second
         daemon_threads = True
         block_on_close = False
 
-    with Server(("127.0.0.1", 0), Handler) as listening:
-        thread = threading.Thread(target=listening.serve_forever, kwargs={"poll_interval": 0.01})
+    with Server(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:
-            yield listening.server_address
+            yield server.server_address
         finally:
             # Closed without this, the thread would spin on a dead socket for ever.
-            listening.shutdown()
+            server.shutdown()
             thread.join()
 
 
@@ -156,6 +166,28 @@ def test_a_load_without_any_answer_has_no_figures():
         gone = address
     with pytest.raises(MeasurementError, match="no connection"):
         run_load(gone, lambda: CALL, connections=1, seconds=1)
+
+
+def test_requests_larger_than_a_connection_takes_at_once_arrive_whole():
+    """Bodies of 20 MB on several connections reach the server byte for byte, and none waits for another."""
+    body = bytes(range(256)) * 80_000
+    head = f"POST /question HTTP/1.1\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    wrong = []
+    together = threading.Barrier(3, timeout=5)  # broken unless three requests are under way at once
+
+    class Handler(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            for _ in range(2):
+                received = self.rfile.read(len(head))
+                together.wait()
+                received += self.rfile.read(len(body))
+                wrong.extend([] if received == head + body else [len(received)])
+                self.wfile.write(RIGHT)
+
+    with listening(Handler) as address:
+        load = run_load(address, lambda: Call(head + body, CALL.is_right), connections=3, seconds=10, max_requests=6)
+
+    assert (load.answers, load.errors, load.reconnects, wrong) == (6, 0, 0, [])
 
 
 @pytest.mark.parametrize("whole", [RIGHT, CHUNKED], ids=["length", "chunked"])
