@@ -11,7 +11,6 @@ from pathlib import Path
 from shared.errors import ServiceError
 
 from .registry import ModelVersion, Registry
-from .storage.ports import BUCKET_URL
 
 MODELS_DIR = Path(__file__).parent
 RECIPES = ("digits",)
@@ -59,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _bucket_url(text: str) -> str:
-    if not re.fullmatch(BUCKET_URL, text):
+    if not re.fullmatch(r"gs://[a-z0-9][a-z0-9._-]{1,220}[a-z0-9](/.*)?", text):
         raise argparse.ArgumentTypeError(f"should be gs://bucket/prefix, is {text!r}")
     return text
 

@@ -1,6 +1,7 @@
 """Admits to a model what it can answer soon: callers wait in order of arrival, and past a bound are told at once."""
 
 import threading
+import time
 from collections import deque
 from collections.abc import Mapping
 from typing import Any
@@ -59,6 +60,12 @@ class QueuedRuntime:
         self._lock = threading.Lock()
         self._free_lanes = lanes
         self._waiting: deque[Call] = deque()
+        self._began: dict[Call, float] = {}
+
+    def stuck_seconds(self) -> float:
+        """Return for how long every lane has been busy with the very call that it is busy with; 0 if one is free."""
+        with self._lock:
+            return 0.0 if self._free_lanes else time.monotonic() - max(self._began.values(), default=time.monotonic())
 
     def run(self, signature_name: str, inputs: Mapping[str, NDArray[Any]]) -> Arrays:
         """Answer one request; see `Runtime.run`.
@@ -121,15 +128,17 @@ class QueuedRuntime:
         """Run this call and those taken along, then hand the lane on."""
         batch = [leader]
         try:
-            if leader.leads:
-                with self._lock:
+            with self._lock:
+                self._began[leader] = time.monotonic()
+                if leader.leads:
                     taken = self.taken_along(leader, self._waiting)
                     for call in taken:
                         self._waiting.remove(call)
-                batch += taken
+                    batch += taken
             self.settle(batch)
         finally:
             with self._lock:
+                del self._began[leader]
                 following = self._waiting.popleft() if self._waiting else None
                 if following is None:
                     self._free_lanes += 1

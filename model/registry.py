@@ -63,14 +63,20 @@ class Registry:
         return dict(self._choices.get(name, Choice()).labels)
 
     def default_version(self, name: str) -> int | None:
-        """Return the version that answers when none is named: models.yaml's, else the highest that is not broken.
+        """Return the version that answers when none is named: models.yaml's, else the highest that can be served.
+
+        One that turned out not to load gives way to the next, as in TensorFlow Serving.
 
         Returns:
             None if there is no such model, or every version is broken.
         """
-        chosen = self._choices.get(name, Choice()).default
-        sound = [number for number, found in self._models.get(name, {}).items() if found.broken is None]
-        return chosen if chosen is not None else max(sound, default=None)
+        versions = self._models.get(name, {})
+        chosen = self._choices[name].default if name in self._choices else None
+        if chosen is not None:
+            return chosen
+        sound = [number for number, found in versions.items() if found.broken is None]
+        # One that failed to load gives way to one that may not; if all failed, the newest says why.
+        return max((number for number in sound if versions[number].failure is None), default=max(sound, default=None))
 
     def find(self, name: str, version: int | None = None, label: str | None = None) -> ModelVersion:
         """Return one version: by label, by number, or the default.

@@ -1,7 +1,9 @@
 """One version of a model: what it says of itself, and the runtime that serves it once it is asked for."""
 
+import os
 import time
 from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
 from shared.errors import ModelError, ServiceError
 from shared.lazy import Once
@@ -9,9 +11,13 @@ from shared.log import log_event
 
 from . import predictor
 from .manifest import Manifest
+from .memory import refuse_too_large
 from .predictor import Predictor
 from .runtimes import Runtime
 from .storage.ports import VersionFiles
+
+if TYPE_CHECKING:
+    from .queueing import QueuedRuntime
 
 # What each runtime is imported as, and what it is installed as.
 PACKAGES = {"litert": ("ai_edge_litert", "ai-edge-litert"), "tensorflow": ("tensorflow", "tensorflow")}
@@ -29,6 +35,9 @@ class ModelVersion:
         manifest: What its model.json says; None when it is broken.
         broken: Why it cannot be served, in a sentence for the operator; None when it can.
         pool_size: How many calls may run in the model at the same time.
+
+    Attributes:
+        failure: Why it could not be loaded when that was last tried; None if it could, or was not tried.
     """
 
     def __init__(
@@ -44,6 +53,8 @@ class ModelVersion:
         self.manifest = manifest
         self.broken = broken
         self._files = files
+        self.failure: str | None = None
+        self._queue: QueuedRuntime | None = None
         self._pool_size = pool_size
         self._runtime = Once(self._build)
         self._predictor = Once(self._build_predictor)
@@ -67,7 +78,18 @@ class ModelVersion:
             ModelError: The version is broken, a file is not what model.json says, or the runtime that
                 it needs is not here. The next call tries again.
         """
-        return self._runtime()
+        try:
+            runtime = self._runtime()
+        except ModelError as error:
+            self.failure = error.message
+            raise
+        self.failure = None
+        self._queue = runtime
+        return runtime
+
+    def stuck_seconds(self) -> float:
+        """Return for how long the model has been at the same calls with room for no other; 0 if it is not loaded."""
+        return self._queue.stuck_seconds() if self._queue else 0.0
 
     def predictor(self) -> Predictor | None:
         """Return the version's own code around predictions, run on the first call; None where it has none.
@@ -86,9 +108,10 @@ class ModelVersion:
             raise ModelError(f"{where}: is not one of the files that model.json lists")
         return Predictor(self._files.read(predictor.FILE, records.get(predictor.FILE)), where)
 
-    def _build(self) -> Runtime:
+    def _build(self) -> "QueuedRuntime":
         where = self._files.where
         manifest = self.sound_manifest()
+        refuse_too_large(manifest.size_bytes, where)
         known = [name for name in manifest.runtimes if name in PACKAGES]
         if not known:
             raise ModelError(f"{where}: needs the runtime {' or '.join(manifest.runtimes)}, which is unknown here")
@@ -112,14 +135,16 @@ class ModelVersion:
         )
         return self._queued(runtime, manifest)
 
-    def _queued(self, runtime: Runtime, manifest: Manifest) -> Runtime:
+    def _queued(self, runtime: Runtime, manifest: Manifest) -> "QueuedRuntime":
         """Bound what waits for it, and batch what waits only for a model that was measured to gain by it."""
         from .batching import BatchingRuntime  # not sooner: scanning must stay cheap
         from .queueing import QueuedRuntime
 
         measured = manifest.raw.get("batching", {}).get("speedup_at_8", 0)
         if isinstance(measured, int | float) and measured >= LEAST_SPEEDUP:
-            return BatchingRuntime(runtime, manifest.signatures, lanes=self._pool_size)
+            # The fewer lanes, the larger the batches; the cores left over read requests and write answers.
+            lanes = max(1, min(self._pool_size, (os.cpu_count() or 1) // 2))
+            return BatchingRuntime(runtime, manifest.signatures, lanes=lanes)
         return QueuedRuntime(runtime, lanes=self._pool_size)
 
     # Each runtime is imported here and not sooner: scanning must stay cheap, and few versions need TensorFlow.

@@ -1,7 +1,7 @@
 """The one door to Cloud Storage: a folder of a bucket, its failures told apart.
 
-Objects are read by the generation that was listed, so that one which was replaced meanwhile is an error and never a
-mixture. Source: https://cloud.google.com/storage/docs/request-preconditions.
+An object may be read by the generation that was listed, so that one which was replaced meanwhile is an error and never
+a mixture. Source: https://cloud.google.com/storage/docs/request-preconditions.
 """
 
 import re
@@ -13,18 +13,21 @@ from typing import NamedTuple
 import requests
 from google.api_core.exceptions import Forbidden, GoogleAPIError, NotFound, PreconditionFailed, Unauthorized
 from google.auth.exceptions import GoogleAuthError, TransportError
-from google.cloud import storage  # type: ignore[import-untyped]
+from google.cloud import storage  # type: ignore[attr-defined]
+from google.cloud.storage.exceptions import DataCorruption  # type: ignore[import-untyped]
 from google.cloud.storage.retry import DEFAULT_RETRY  # type: ignore[import-untyped]
 
-from shared.errors import ConfigurationError, ConflictError, ModelError, UnavailableError
+from shared.errors import ConfigurationError, ConflictError, ServiceError, UnavailableError
 from shared.lazy import Once
 from shared.log import log_event
 
-from .ports import BUCKET_URL
-
+# The bucket's name, then the prefix; https://cloud.google.com/storage/docs/buckets#naming
+BUCKET_URL = r"gs://([a-z0-9][a-z0-9._-]{1,220}[a-z0-9])(?:/(.*?))?/?"
 # Of one attempt, to connect and between two pieces of an answer; and of all attempts together.
-_TIMEOUT_SECONDS = 10.0
-_RETRY = DEFAULT_RETRY.with_timeout(30.0)
+TIMEOUT_SECONDS, DEADLINE_SECONDS = 10.0, 30.0
+
+# The reason of the failure of an object that is not there.
+NOT_THERE = "OBJECT_NOT_FOUND"
 
 
 class Stored(NamedTuple):
@@ -39,37 +42,60 @@ class Bucket:
 
     Args:
         url: `gs://bucket` or `gs://bucket/prefix`.
+        failure: What is raised for an object that is missing, changed, or not ours to read or write.
+        holds: What the bucket holds, as messages name it.
+        deadline_seconds: After this long a call that fails is not tried again.
 
     Raises:
         ConfigurationError: The URL is not of this form.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(
+        self,
+        url: str,
+        failure: type[ServiceError] = ServiceError,
+        holds: str = "the",
+        deadline_seconds: float = DEADLINE_SECONDS,
+    ) -> None:
         found = re.fullmatch(BUCKET_URL, url)
         if not found:
             raise ConfigurationError([f"expected gs://bucket/prefix, got {url!r}"])
         self.url = url.rstrip("/")
+        self._failure = failure
+        self._patience = {
+            "timeout": min(TIMEOUT_SECONDS, deadline_seconds),
+            "retry": DEFAULT_RETRY.with_timeout(deadline_seconds),
+        }
+        self._holds = holds
         self._name = found[1]
         self._prefix = f"{found[2]}/" if found[2] else ""
         # Not sooner than needed: a client looks for credentials.
         self._bucket = Once(lambda: storage.Client(project=None).bucket(self._name))
 
+    def close(self) -> None:
+        """Close its connections; it is not used afterwards."""
+        self._bucket().client.close()
+
     def list(self) -> dict[str, Stored]:
         """Return every object below the prefix."""
-        with self._answers("the models' bucket"):
+        with self._answers(f"{self._holds} bucket"):
             blobs = self._bucket().list_blobs(
                 prefix=self._prefix,
                 fields="items(name,size,generation),nextPageToken",
-                timeout=_TIMEOUT_SECONDS,
-                retry=_RETRY,
+                **self._patience,
             )
             return {blob.name[len(self._prefix) :]: Stored(blob.size, blob.generation) for blob in blobs}
 
-    def read(self, name: str, generation: int) -> bytes:
-        """Return an object's content."""
+    def read(self, name: str, generation: int | None = None) -> bytes:
+        """Return an object's content.
+
+        Args:
+            generation: What it must still be; None: whichever it is.
+        """
         with self._answers(name):
             content: bytes = self._blob(name).download_as_bytes(
-                if_generation_match=generation, timeout=_TIMEOUT_SECONDS, retry=_RETRY
+                if_generation_match=generation,
+                **self._patience,
             )
         return content
 
@@ -77,7 +103,9 @@ class Bucket:
         """Write an object's content to a file, piece by piece."""
         with self._answers(name):
             self._blob(name).download_to_filename(
-                str(path), if_generation_match=generation, timeout=_TIMEOUT_SECONDS, retry=_RETRY
+                str(path),
+                if_generation_match=generation,
+                **self._patience,
             )
 
     def create(self, name: str, path: Path) -> None:
@@ -88,7 +116,9 @@ class Bucket:
         """
         with self._answers(name, exists="exists already"):
             self._blob(name).upload_from_filename(
-                str(path), if_generation_match=0, timeout=_TIMEOUT_SECONDS, retry=_RETRY
+                str(path),
+                if_generation_match=0,
+                **self._patience,
             )
 
     def write(self, name: str, content: bytes, generation: int) -> None:
@@ -102,13 +132,15 @@ class Bucket:
         """
         with self._answers(name, exists="was changed meanwhile"):
             self._blob(name).upload_from_string(
-                content, if_generation_match=generation, timeout=_TIMEOUT_SECONDS, retry=_RETRY
+                content,
+                if_generation_match=generation,
+                **self._patience,
             )
 
     def delete(self, name: str) -> None:
         """Remove an object."""
         with self._answers(name):
-            self._blob(name).delete(timeout=_TIMEOUT_SECONDS, retry=_RETRY)
+            self._blob(name).delete(**self._patience)
 
     def _blob(self, name: str) -> storage.Blob:
         return self._bucket().blob(self._prefix + name)
@@ -118,7 +150,7 @@ class Bucket:
         """Translate the library's errors; the bucket's own name goes to the log alone.
 
         Raises:
-            ModelError: It is missing, changed, or not ours to read or write.
+            `failure`: It is missing, changed, or not ours to read or write.
             UnavailableError: Cloud Storage, or whoever gives out credentials, did not answer in time.
             ConflictError: `exists`, and it does.
         """
@@ -127,14 +159,14 @@ class Bucket:
         except PreconditionFailed as error:
             if exists:
                 raise ConflictError(f"{what}: {exists}") from error
-            raise ModelError(f"{what}: was changed after it was listed") from error
+            raise self._failure(f"{what}: was changed after it was listed") from error
         except NotFound as error:
-            raise ModelError(f"{what}: does not exist") from error
-        except (GoogleAPIError, GoogleAuthError, requests.RequestException) as error:
+            raise self._failure(f"{what}: does not exist", reason=NOT_THERE) from error
+        except (GoogleAPIError, GoogleAuthError, DataCorruption, requests.RequestException) as error:
             log_event("ERROR", f"{self.url}: {what}: {type(error).__name__}: {error}"[:1000])
             if isinstance(error, Forbidden | Unauthorized | GoogleAuthError) and not _may_pass(error):
-                raise ModelError(f"{what}: Cloud Storage allows no access to it with these credentials") from error
-            raise UnavailableError(f"{what}: Cloud Storage did not answer", reason="MODELS_UNAVAILABLE") from error
+                raise self._failure(f"{what}: Cloud Storage allows no access to it with these credentials") from error
+            raise UnavailableError(f"{what}: Cloud Storage did not answer", reason="STORAGE_UNAVAILABLE") from error
 
 
 def _may_pass(error: Exception) -> bool:

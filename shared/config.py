@@ -14,6 +14,8 @@ BUNDLED_MODELS = ROOT / "model"
 LOCAL_PORT_BASE = 8080
 # Port of each function above the base; 0 is kept for the page.
 PORT_OFFSETS = {"predict": 1, "store_result": 2, "list_results": 3, "nightly_transform": 4}
+_BUCKET_URL = r"gs://[a-z0-9][a-z0-9._-]{1,220}[a-z0-9](/.*)?"
+_STORE_URL = r"sqlite:///.|postgresql\+psycopg://.|firestore://[a-z][a-z0-9-]*/."
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +26,17 @@ class Settings:
         models_dir: MODELS_DIR. Models in TensorFlow Serving's layout `<name>/<version>/`: a folder, or
             `gs://bucket/prefix` as text.
         default_model: DEFAULT_MODEL. The model `POST /` serves; None: the only one there is.
-        store_url: STORE_URL. `sqlite:///path`.
+        store_url: STORE_URL. `sqlite:///path`, `postgresql+psycopg://...` or `firestore://PROJECT/DATABASE`.
+        objects_url: OBJECTS_URL. Where payloads go that are too large for a row: `file:///path` or
+            `gs://bucket/prefix`; empty: nowhere.
         state_dir: STATE_DIR. Everything a local run writes.
         threads: THREADS. Requests a function works on at once; functions-framework reads it too.
         max_body_bytes: MAX_BODY_BYTES. Overrides the function's own request limit.
         urls: PREDICT_URL, STORE_RESULT_URL, LIST_RESULTS_URL, NIGHTLY_TRANSFORM_URL. Where the functions are.
         page_token_key: PAGE_TOKEN_KEY. Signs page tokens; made in state_dir locally.
-        project_id: PROJECT_ID. Names traces in the logs.
+        project_id: PROJECT_ID. Names traces in the logs, and holds the topics.
+        predictions_topic: PREDICTIONS_TOPIC. Where answered requests are handed to.
+        log_predictions: LOG_PREDICTIONS. The share of answered requests that are, 0 to 1.
         environment: ENVIRONMENT. Named in the logs.
         in_cloud: K_SERVICE is set, as Cloud Run sets it.
     """
@@ -38,12 +44,15 @@ class Settings:
     models_dir: Path | str
     default_model: str | None
     store_url: str
+    objects_url: str
     state_dir: Path
     threads: int
     max_body_bytes: int | None
     urls: Mapping[str, str]
     page_token_key: bytes | None
     project_id: str | None
+    predictions_topic: str
+    log_predictions: float
     environment: str
     in_cloud: bool
 
@@ -64,12 +73,15 @@ class Settings:
             models_dir=_models_dir(environ, problems),
             default_model=environ.get("DEFAULT_MODEL") or None,
             store_url=_store_url(environ, state_dir, in_cloud, problems),
+            objects_url=_objects_url(environ, state_dir, in_cloud, problems),
             state_dir=state_dir,
             threads=_integer(environ, "THREADS", 4 * (os.cpu_count() or 1), problems),
             max_body_bytes=_integer(environ, "MAX_BODY_BYTES", 0, problems) or None,
             urls=_urls(environ, problems),
             page_token_key=key.encode() if key else None,
             project_id=environ.get("PROJECT_ID") or None,
+            predictions_topic=environ.get("PREDICTIONS_TOPIC") or "predictions",
+            log_predictions=_share(environ, "LOG_PREDICTIONS", problems),
             environment=environ.get("ENVIRONMENT") or "local",
             in_cloud=in_cloud,
         )
@@ -112,7 +124,7 @@ def _models_dir(environ: Mapping[str, str], problems: list[str]) -> Path | str:
     text = environ.get("MODELS_DIR") or str(BUNDLED_MODELS)
     if "://" not in text:
         return Path(text).absolute()
-    if not re.fullmatch(r"gs://[a-z0-9][a-z0-9._-]{1,220}[a-z0-9](/.*)?", text):
+    if not re.fullmatch(_BUCKET_URL, text):
         problems.append(f"MODELS_DIR: expected a folder or gs://bucket/prefix, got {text!r}")
     return text
 
@@ -121,9 +133,27 @@ def _store_url(environ: Mapping[str, str], state_dir: Path, in_cloud: bool, prob
     url = environ.get("STORE_URL") or ("" if in_cloud else f"sqlite:///{state_dir}/nightshift.db")
     if in_cloud and url.startswith("sqlite:"):
         problems.append("STORE_URL: SQLite is lost with the instance in the cloud; name a database")
-    elif url and not url.startswith("sqlite:///"):
-        problems.append("STORE_URL: expected sqlite:///path")
+    elif url and not re.match(_STORE_URL, url):
+        # What came is not shown: it may hold a password.
+        problems.append("STORE_URL: expected sqlite:///path, postgresql+psycopg://... or firestore://PROJECT/DATABASE")
     return url
+
+
+def _objects_url(environ: Mapping[str, str], state_dir: Path, in_cloud: bool, problems: list[str]) -> str:
+    url = environ.get("OBJECTS_URL") or ("" if in_cloud else f"file://{state_dir}/objects")
+    if in_cloud and url.startswith("file:"):
+        problems.append("OBJECTS_URL: a folder is lost with the instance in the cloud; name a bucket")
+    elif url and not re.fullmatch(rf"file:///.+|{_BUCKET_URL}", url):
+        problems.append(f"OBJECTS_URL: expected file:///path or gs://bucket/prefix, got {url!r}")
+    return url
+
+
+def _share(environ: Mapping[str, str], name: str, problems: list[str]) -> float:
+    text = environ.get(name) or "0"
+    if re.fullmatch(r"0|1|1\.0+|0?\.[0-9]{1,12}", text):
+        return float(text)
+    problems.append(f"{name}: expected a share from 0 to 1, got {text!r}")
+    return 0.0
 
 
 def _urls(environ: Mapping[str, str], problems: list[str]) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """The HTTP edge of every function: routes in, records out, errors in their dialect. The only door to Flask."""
 
-import traceback
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 import flask
@@ -10,7 +10,7 @@ from shared.config import Settings, read_settings
 from shared.errors import ServiceError
 from shared.guard import Guard, Limits, request_from
 from shared.log import start_notes
-from shared.request_log import RequestLog
+from shared.request_log import RequestLog, failure_fields
 from shared.routing import Match, Request, Response, Route, Router, json_response
 
 # What functions-framework hands to a function, and takes from it.
@@ -82,14 +82,10 @@ class Endpoint:
         """Answer an admitted request; whatever goes wrong is answered too, and told to the log alone."""
         try:
             return match.route.handler(request)
-        except ServiceError as error:
-            fields["outcome"] = error.reason
-            if error.http_status >= 500:
-                fields["detail"] = str(error.__cause__ or error.message)
-            return self._render_error(error, request.path)
-        except Exception:
-            fields |= {"outcome": "INTERNAL", "stack_trace": traceback.format_exc()}
-            return self._render_error(ServiceError("an unexpected failure"), request.path)
+        except Exception as error:
+            fields |= failure_fields(error)
+            shown = error if isinstance(error, ServiceError) else ServiceError("an unexpected failure")
+            return self._render_error(shown, request.path)
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         """Answer a request that came through Flask, where this function is called without its server."""
@@ -105,6 +101,4 @@ _HEALTHY = Response(b'{"status":"ok"}\n')
 
 
 def _with_limit(limits: Limits, max_body_bytes: int | None) -> Limits:
-    if max_body_bytes is None:
-        return limits
-    return Limits(max_body_bytes, limits.max_large_bodies, limits.body_deadline_seconds, limits.accept_gzip)
+    return replace(limits, max_body_bytes=max_body_bytes) if max_body_bytes else limits

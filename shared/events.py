@@ -17,16 +17,31 @@ from shared.strict_json import kind_of, loads
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
-    """One delivery of one Pub/Sub message.
+class Delivery:
+    """One delivery of one Pub/Sub message, whatever it holds.
 
     Attributes:
-        data: The decoded payload; an absent one is empty.
+        data: The bytes that were published; absent ones are empty.
         attributes: The message's attributes.
         message_id: Same on every redelivery; not an identity of the work, since a repeated tick is a new message.
         publish_time: UTC; None where the sender gave none, or a time that cannot be meant, such as
             the epoch.
         delivery_attempt: 1 for the first; None where the sender does not count.
+    """
+
+    data: bytes = b""
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    message_id: str = ""
+    publish_time: datetime | None = None
+    delivery_attempt: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A delivery of a message that is a JSON object; see `Delivery`.
+
+    Attributes:
+        data: The object; empty where there is none.
     """
 
     data: Mapping[str, Any] = field(default_factory=dict)
@@ -37,13 +52,28 @@ class Message:
 
 
 def parse_message(body: bytes) -> Message:
-    """Read a push body of any of the shapes.
+    """Read a push body of any of the shapes, whose message is a JSON object.
 
     Raises:
         InvalidRequestError: reason INVALID_EVENT, naming the member that is not as expected; or the body is not
             strict JSON at all.
     """
-    envelope = loads(body)
+    delivery = delivery_of(loads(body))
+    return Message(
+        data=_object(delivery.data),
+        attributes=delivery.attributes,
+        message_id=delivery.message_id,
+        publish_time=delivery.publish_time,
+        delivery_attempt=delivery.delivery_attempt,
+    )
+
+
+def delivery_of(envelope: Any) -> Delivery:
+    """Read a push body of any of the shapes, parsed already, and leave alone what its message holds.
+
+    Raises:
+        InvalidRequestError: reason INVALID_EVENT, naming the member that is not as expected.
+    """
     if isinstance(envelope, dict) and isinstance(envelope.get("data"), dict) and "message" not in envelope:
         envelope = envelope["data"]  # a structured CloudEvent wraps the push body
     if not isinstance(envelope, dict):
@@ -56,7 +86,7 @@ def parse_message(body: bytes) -> Message:
     if not isinstance(attributes, dict) or not all(isinstance(v, str) for v in attributes.values()):
         raise _invalid("message.attributes", "an object of strings", attributes)
     attempt = envelope.get("deliveryAttempt", envelope.get("delivery_attempt"))
-    return Message(
+    return Delivery(
         data=_data(message.get("data")),
         attributes=attributes,
         message_id=str(message.get("messageId") or message.get("message_id") or ""),
@@ -85,17 +115,20 @@ def push_body(
     return json.dumps(envelope).encode()
 
 
-def _data(encoded: object) -> Mapping[str, Any]:
-    if encoded in (None, ""):
-        return {}
+def _data(encoded: object) -> bytes:
+    if encoded is None:
+        return b""
     if not isinstance(encoded, str):
         raise _invalid("message.data", "a base64 string", encoded)
     try:
-        decoded = base64.b64decode(encoded, validate=True)
+        return base64.b64decode(encoded, validate=True)
     except (binascii.Error, ValueError):
         raise InvalidRequestError("message.data: expected base64", reason="INVALID_EVENT") from None
+
+
+def _object(data: bytes) -> Mapping[str, Any]:
     try:
-        value = loads(decoded) if decoded.strip() else {}
+        value = loads(data) if data.strip() else {}
     except InvalidRequestError as error:
         raise InvalidRequestError(f"message.data: {error.message}", reason="INVALID_EVENT") from error
     if not isinstance(value, dict):

@@ -4,12 +4,9 @@ WSGI, in front of Flask: functions-framework routes every method, has no limits,
 request that was already refused.
 """
 
-import contextlib
 import re
-import socket
 import time
-import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -19,8 +16,9 @@ from shared.bodies import LargeBodies, LargeBodySlot, check_length, declared_len
 from shared.errors import InvalidRequestError, ServiceError, UnsupportedMediaTypeError, UriTooLongError
 from shared.log import start_notes
 from shared.patience import Patience
-from shared.request_log import Environ, RequestLog, request_id, request_path
+from shared.request_log import Environ, RequestLog, failure_fields, request_id, request_path
 from shared.routing import Match, Request, Response, Route, Router
+from shared.sending import LastAnswer, Stream
 
 StartResponse = Callable[..., Any]
 # Answers an admitted request, failures included, and adds to the fields of its log line.
@@ -41,12 +39,14 @@ class Limits:
         max_large_bodies: Bodies over 1 MiB in memory at once; one more is 503. None: no such bound.
         body_deadline_seconds: 408 for a body that takes longer.
         accept_gzip: Whether Content-Encoding: gzip is taken; any other encoding is 415.
+        reader_patience_seconds: How long the reader of a stream may take for 64 KiB before it is let go.
     """
 
     max_body_bytes: int
     max_large_bodies: int | None = None
     body_deadline_seconds: float = 10.0
     accept_gzip: bool = False
+    reader_patience_seconds: float = 60.0
 
 
 class Guard:
@@ -89,26 +89,26 @@ class Guard:
         try:
             match, body = self._admitted(environ, slot)
             response = self._answer(match, request_from(environ, match, body), fields)
-        except ServiceError as error:
+        except Exception as error:
             # The body was not read, so the next request could not be found on this connection.
             last = _close_after(start_response)
-            fields["outcome"] = error.reason
-            response = self._render_error(error, request_path(environ))
-        except Exception:
-            last = _close_after(start_response)
-            fields |= {"outcome": "INTERNAL", "stack_trace": traceback.format_exc()}
-            response = self._render_error(ServiceError("an unexpected failure"), request_path(environ))
+            fields |= failure_fields(error)
+            shown = error if isinstance(error, ServiceError) else ServiceError("an unexpected failure")
+            response = self._render_error(shown, request_path(environ))
         finally:
             slot.release()
-        self._log.write(environ, identity, response.status, time.perf_counter() - started, fields)
-        headers = [
-            ("Content-Type", response.content_type),
-            ("Content-Length", str(len(response.body))),
-            ("X-Request-Id", identity),
-            *response.headers.items(),
-        ]
-        start_response(_STATUS_LINES[response.status], headers)
-        return _LastAnswer(response.body, environ) if last else (response.body,)
+        headers = [("Content-Type", response.content_type), ("X-Request-Id", identity), *response.headers.items()]
+
+        def write_log(ended_as: int) -> None:
+            self._log.write(environ, identity, response.status, time.perf_counter() - started, fields, ended_as)
+
+        if not isinstance(response.body, bytes):
+            start_response(_STATUS_LINES[response.status], headers)
+            patience_seconds = self._limits.reader_patience_seconds
+            return Stream(response.body, environ, fields, last, write_log, patience_seconds)
+        write_log(response.status)
+        start_response(_STATUS_LINES[response.status], [*headers, ("Content-Length", str(len(response.body)))])
+        return LastAnswer(response.body, environ) if last else (response.body,)
 
     def _admitted(self, environ: Environ, slot: LargeBodySlot) -> tuple[Match, bytes]:
         match = self._match(environ)
@@ -148,27 +148,6 @@ def request_from(environ: Environ, match: Match, body: bytes) -> Request:
         ) from None
     headers = {name[5:].replace("_", "-").lower(): text for name, text in environ.items() if name.startswith("HTTP_")}
     return Request(environ["REQUEST_METHOD"], request_path(environ), match.values, query, headers, body)
-
-
-class _LastAnswer:
-    """The last answer on its connection: ends the connection's reading side once it was sent.
-
-    gunicorn closes a connection on the one thread that accepts new ones, and waits there for up to two seconds
-    for the client to hang up first; a few clients that do not would stop the function for everybody.
-    """
-
-    def __init__(self, body: bytes, environ: Environ) -> None:
-        self._body = body
-        self._socket: socket.socket | None = environ.get("gunicorn.socket")
-
-    def __iter__(self) -> Iterator[bytes]:
-        return iter((self._body,))
-
-    def close(self) -> None:
-        """Called by the server when the answer was sent, or could not be."""
-        if self._socket is not None:
-            with contextlib.suppress(OSError):  # the client hung up first
-                self._socket.shutdown(socket.SHUT_RD)
 
 
 def _close_after(start_response: StartResponse) -> bool:

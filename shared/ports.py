@@ -19,13 +19,50 @@ from shared.records import (
 )
 
 
+class ObjectStore(Protocol):
+    """Keeps what is too large for a row: objects that are there whole or not at all, and never change."""
+
+    def put(self, name: str, content: bytes) -> None:
+        """Keep an object under a name that was never used; when this returns, it outlives a crash.
+
+        Raises:
+            UnavailableError: It could not be kept now.
+        """
+        ...
+
+    def get(self, name: str) -> bytes:
+        """Return an object.
+
+        Raises:
+            ServiceError: reason PAYLOAD_LOST; there is none of this name.
+            UnavailableError: It could not be read now.
+        """
+        ...
+
+    def delete(self, name: str) -> None:
+        """Remove an object, if it is there.
+
+        Raises:
+            UnavailableError: It could not be removed now.
+        """
+        ...
+
+
 class ResultStore(Protocol):
-    """Results: append-only, found again by id or by a declared query."""
+    """Results: append-only, found again by id or by a declared query.
+
+    Attributes:
+        max_inline_bytes: The most bytes of payload that one call of `create_results` may bring, where the database
+            bounds them; None where it does not.
+    """
+
+    max_inline_bytes: int | None
 
     def create_results(self, results: Sequence[Result]) -> list[Stored]:
         """Keep every result or none, and answer in the order given.
 
-        An id that is there already with the same payload hash is a replay and comes back as it was stored.
+        An id that is there already with the same payload hash is a replay and comes back as it was stored, but for
+        payloads that lie in an object of their own, which are not fetched.
 
         Raises:
             IdempotencyError: An id is there with another payload hash; nothing was kept. Its metadata has `index`.
@@ -33,17 +70,25 @@ class ResultStore(Protocol):
         """
         ...
 
-    def get_result(self, result_id: str, now: datetime) -> Result | None:
-        """Return one result, or None if there is none or it has expired by `now`."""
+    def get_result(self, result_id: str, now: datetime, *, payloads: bool = True) -> Result | None:
+        """Return one result, or None if there is none or it has expired by `now`; see `list_results` for payloads."""
         ...
 
     def list_results(
-        self, query: ResultQuery, *, after: Position | None, limit: int, now: datetime, max_chars: int | None = None
+        self,
+        query: ResultQuery,
+        *,
+        after: Position | None,
+        limit: int,
+        now: datetime,
+        max_chars: int | None = None,
+        payloads: bool = True,
     ) -> list[Result]:
         """Return up to `limit` results in the query's order, strictly beyond `after`, expired ones left out.
 
-        With `max_chars` it stops early, after the result with which the payloads together reach that length, so
-        that large ones never pile up in memory. Fewer than `limit` come back for no other reason but the end.
+        Without `payloads`, instances and predictions are not read and come back empty. With `max_chars` it stops
+        early, after the result with which the payloads together reach that length, so that large ones never pile up
+        in memory. Fewer than `limit` come back for no other reason but the end.
         """
         ...
 
@@ -53,6 +98,10 @@ class ResultStore(Protocol):
 
     def read_summaries(self, start: datetime, end: datetime) -> Iterator[SummaryDocument]:
         """Yield every result created in [start, end), oldest first, in memory that does not grow with them."""
+        ...
+
+    def close(self) -> None:
+        """Give back connections; the store is not used afterwards."""
         ...
 
 
@@ -96,10 +145,6 @@ class RunStore(Protocol):
 
 class Store(ResultStore, RunStore, Protocol):
     """Everything the functions keep."""
-
-    def close(self) -> None:
-        """Give back connections; the store is not used afterwards."""
-        ...
 
 
 class Transform(Protocol):

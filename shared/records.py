@@ -14,6 +14,23 @@ Row = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
+class PayloadObject:
+    """Where payloads lie that are too large for a row, and what they are.
+
+    Attributes:
+        name: The object's.
+        sha256: Of the content, instances followed by predictions in UTF-8, before it was compressed.
+        instances_bytes: Where in the content the predictions begin.
+        size_bytes: The whole content.
+    """
+
+    name: str
+    sha256: str
+    instances_bytes: int
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class Result:
     """One answered prediction request, kept for ever as it came.
 
@@ -29,6 +46,8 @@ class Result:
         labels: The caller's own words for finding it again.
         request_id: The idempotency key, when there was one.
         expires_at: Hidden from readers from then on.
+        payload_object: Holds the payloads where they are too large for a row; `instances` and `predictions` are
+            empty until they are fetched, as they are where a reader asked for no payloads.
     """
 
     id: str
@@ -42,11 +61,12 @@ class Result:
     labels: Mapping[str, str] = field(default_factory=dict)
     request_id: str | None = None
     expires_at: datetime | None = None
+    payload_object: PayloadObject | None = None
 
     @property
     def payload_chars(self) -> int:
-        """How long the payloads are: what a reader has to hold in memory."""
-        return len(self.instances) + len(self.predictions)
+        """How long the payloads are, fetched or not: what a reader has to hold in memory."""
+        return self.payload_object.size_bytes if self.payload_object else len(self.instances) + len(self.predictions)
 
 
 @dataclass(frozen=True, slots=True)

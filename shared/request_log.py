@@ -2,8 +2,10 @@
 
 import os
 import re
+import traceback
 from typing import Any
 
+from shared.errors import ServiceError
 from shared.log import Severity, log_event
 
 Environ = dict[str, Any]
@@ -27,6 +29,14 @@ def request_id(environ: Environ) -> str:
     return given if _REQUEST_ID.fullmatch(given) else os.urandom(16).hex()
 
 
+def failure_fields(error: Exception) -> dict[str, str]:
+    """Return what a log line says of a failure; what the caller is not told of one of ours is in it."""
+    if not isinstance(error, ServiceError):
+        return {"outcome": "INTERNAL", "stack_trace": "".join(traceback.format_exception(error))}
+    cause = {"detail": str(error.__cause__ or error.message)} if error.http_status >= 500 else {}
+    return {"outcome": error.reason, **cause}
+
+
 class RequestLog:
     """Writes one line a request.
 
@@ -41,10 +51,18 @@ class RequestLog:
         self._environment = environment
         self._trace_prefix = f"projects/{project_id}/traces/" if project_id else ""
 
-    def write(self, environ: Environ, request_id: str, status: int, seconds: float, fields: dict[str, Any]) -> None:
-        """Write the line; `fields` may bring an outcome of its own, a stack_trace, and what else is worth finding."""
+    def write(
+        self, environ: Environ, request_id: str, status: int, seconds: float, fields: dict[str, Any], ended_as: int
+    ) -> None:
+        """Write the line.
+
+        Args:
+            status: What was sent.
+            fields: May bring an outcome of its own, a stack_trace, and what else is worth finding.
+            ended_as: What it came to, the same status unless the answer broke off afterwards; gives the severity.
+        """
         outcome = fields.setdefault("outcome", "OK" if status < 400 else str(status))
-        severity: Severity = "INFO" if status < 400 else "WARNING" if status < 500 else "ERROR"
+        severity: Severity = "INFO" if ended_as < 400 else "WARNING" if ended_as < 500 else "ERROR"
         method, path = environ["REQUEST_METHOD"][:16], request_path(environ)[:256]
         line = {
             **fields,

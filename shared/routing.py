@@ -1,7 +1,7 @@
 """Requests, responses and routes as plain records, so that handlers know no web framework."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,9 +30,13 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What a handler answers."""
+    """What a handler answers.
 
-    body: bytes
+    Attributes:
+        body: The whole, or a stream: it is sent as it is made, and if it raises, the connection breaks.
+    """
+
+    body: bytes | Iterator[bytes]
     status: int = 200
     content_type: str = "application/json"
     headers: Mapping[str, str] = field(default_factory=dict)

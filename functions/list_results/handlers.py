@@ -1,49 +1,30 @@
 """Queries into the store and results out of it, payloads passed through untouched."""
 
 import json
-import math
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any
 
 from shared.errors import InvalidRequestError, NotFoundError
 from shared.log import note
-from shared.paging import PageTokens, page_size, single_values
+from shared.paging import MAX_PAGE_SIZE, PageTokens, page_size, single_values
 from shared.ports import ResultStore
 from shared.records import Position, Result, ResultQuery
 from shared.routing import Request, Response
-from shared.strict_json import canonical, check_text
 
-_PARAMETERS = (
-    *("model", "version", "since", "until", "order", "page_size", "page_token", "fields", "count"),
-    "non_finite",
-)
-_FIELDS = ("id", "created_at", "model", "version", "instances", "predictions", "labels", "request_id", "summary")
+from .formats import Format, accepted
+from .queries import FILTERS, flag, query_of, question_of
+from .views import VIEW_PARAMETERS, View, view_of
+
+_PAGING = ("page_size", "page_token", "count")
 _ID = re.compile(r"[a-z2-7]{26}")
-_LABEL = re.compile(r"label\.[A-Za-z][A-Za-z0-9_.-]{0,62}")
-_TIME = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}([T ]([01][0-9]|2[0-3]):[0-9]{2}(:[0-9]{2}(\.[0-9]{1,9})?)?(Z|[+-][0-9]{2}:[0-9]{2})?)?"
-)
 # A page ends early once it is this large: an answer may hold 32 MB.
 _MAX_PAGE_BYTES = 24_000_000
-
-
-def _finite(text: str) -> float | None:
-    value = float(text)
-    return value if math.isfinite(value) else None
-
-
-_FINITE = json.JSONDecoder(parse_constant=lambda _: None, parse_float=_finite)
-
-
-@dataclass(frozen=True, slots=True)
-class _View:
-    """How results are shown: which members, and whether NaN and Infinity become null."""
-
-    fields: tuple[str, ...]
-    finite: bool
+# A stream holds one page at a time, and nobody sees how long they are.
+_STREAM_PAGE_CHARS = 2_000_000
+_VARY = {"Vary": "Accept"}
 
 
 class ResultReader:
@@ -62,50 +43,86 @@ class ResultReader:
 
     def get_result(self, request: Request) -> Response:
         """Answer one result, or 404."""
-        values = single_values(request.query, ("fields", "non_finite"))
-        view = _view(values)
+        view = view_of(single_values(request.query, VIEW_PARAMETERS))
         result_id = request.values["id"]
-        result = self._store.get_result(result_id, self._now()) if _ID.fullmatch(result_id) else None
+        result = None
+        if _ID.fullmatch(result_id):
+            result = self._store.get_result(result_id, self._now(), payloads=view.shows_payloads)
         if result is None:
             raise NotFoundError("there is no result with this id", reason="RESULT_NOT_FOUND")
-        return Response(_rendered(result, view) + b"\n")
+        return Response(view.json_text(result).encode() + b"\n")
 
     def list_results(self, request: Request) -> Response:
-        """Answer a page: `results`, `next_page_token` (empty at the end) and, if asked, `total_size`."""
-        values = single_values(request.query, _PARAMETERS, prefix="label.")
-        query, view, wanted = _query(values), _view(values), page_size(values.get("page_size"))
-        question = _question(query)
+        """Answer a query as Accept asks: a page of it in JSON, or all of it as a stream."""
+        stream = accepted(request.headers.get("accept"))
+        values = single_values(request.query, (*FILTERS, *_PAGING, *VIEW_PARAMETERS), prefix="label.")
+        query, view = query_of(values), view_of(values)
+        return self._stream(query, view, stream, values) if stream else self._page(query, view, values)
+
+    def _page(self, query: ResultQuery, view: View, values: Mapping[str, str]) -> Response:
+        """Answer `results`, `next_page_token` (empty at the end) and, if asked, `total_size`."""
+        wanted, question = page_size(values.get("page_size")), question_of(query)
+        count = flag(values, "count")
         after = self._position(question, values.get("page_token"))
-        page, token = self._page(query, question, after, wanted, view)
-        members = [b'"results":[' + b",".join(page) + b"]", b'"next_page_token":' + json.dumps(token).encode()]
-        if _flag(values, "count"):
-            members.append(b'"total_size":%d' % self._store.count_results(query))
-        note(results=len(page))
-        return Response(b"{" + b",".join(members) + b"}\n")
-
-    def _page(
-        self, query: ResultQuery, question: Mapping[str, Any], after: Position | None, wanted: int, view: _View
-    ) -> tuple[list[bytes], str]:
         # One more than the page holds tells whether there is another page.
-        found = self._store.list_results(
-            query, after=after, limit=wanted + 1, now=self._now(), max_chars=_MAX_PAGE_BYTES
-        )
-        all_came = len(found) <= wanted and sum(result.payload_chars for result in found) < _MAX_PAGE_BYTES
-        page: list[bytes] = []
-        size_bytes = 0
-        for result in found[:wanted]:
-            rendered = _rendered(result, view)
-            size_bytes += len(rendered)
-            if page and size_bytes > _MAX_PAGE_BYTES:
-                return page, self._token(question, after)
-            page.append(rendered)
-            after = Position(result.created_at, result.id)
-        return page, "" if all_came else self._token(question, after)
+        found = self._found(query, view, after, wanted + 1, _MAX_PAGE_BYTES)
+        shown = _fitting(found[:wanted], view)
+        # Where the payloads are so long that the store may have stopped early, the next page may turn out empty.
+        is_last = len(shown) == len(found) and sum(map(_payload_bytes, found)) < _MAX_PAGE_BYTES
+        token = "" if is_last else self._tokens.encode(question, _spelled(found[len(shown) - 1]))
+        members = [b'"results":[' + b",".join(shown) + b"]", b'"next_page_token":' + json.dumps(token).encode()]
+        if count:
+            members.append(b'"total_size":%d,"total_size_includes_expired":true' % self._store.count_results(query))
+        note(results=len(shown))
+        return Response(b"{" + b",".join(members) + b"}\n", headers=_VARY)
 
-    def _token(self, question: Mapping[str, Any], after: Position | None) -> str:
-        if after is None:
-            return ""
-        return self._tokens.encode(question, [after.created_at.isoformat(), after.id])
+    def _stream(self, query: ResultQuery, view: View, stream: Format, values: Mapping[str, str]) -> Response:
+        for name in _PAGING:
+            if name in values:
+                raise InvalidRequestError(
+                    f"{name}: not taken with Accept: {stream.media_type}, which answers the whole query and has no "
+                    "pages",
+                    reason="STREAM_HAS_NO_PAGES",
+                )
+        query = self._bounded(query)
+        # The first page is read before the status is sent: most of what can fail still has its own.
+        first = self._found(query, view, None, MAX_PAGE_SIZE, _STREAM_PAGE_CHARS)
+        return Response(self._parts(query, view, stream, first), content_type=stream.content_type, headers=_VARY)
+
+    def _bounded(self, query: ResultQuery) -> ResultQuery:
+        """Return the query up to its newest result: oldest first, a stream could run after new ones for ever."""
+        if query.order == "desc":
+            return query
+        newest = self._store.list_results(
+            replace(query, order="desc"), after=None, limit=1, now=self._now(), payloads=False
+        )
+        return replace(query, until=newest[0].created_at + timedelta(microseconds=1)) if newest else query
+
+    def _parts(self, query: ResultQuery, view: View, stream: Format, page: Sequence[Result]) -> Iterator[bytes]:
+        """Yield the whole of a query, with one page of it in memory at a time."""
+        sent = 0
+        try:
+            yield stream.head(view)
+            while page:
+                last = Position(page[-1].created_at, page[-1].id)
+                yield stream.rows(view, page)
+                sent += len(page)
+                page = self._found(query, view, last, MAX_PAGE_SIZE, _STREAM_PAGE_CHARS)
+        finally:
+            note(results=sent)
+
+    def _found(
+        self, query: ResultQuery, view: View, after: Position | None, limit: int, max_chars: int
+    ) -> list[Result]:
+        payloads = view.shows_payloads
+        return self._store.list_results(
+            query,
+            after=after,
+            limit=limit,
+            now=self._now(),
+            max_chars=max_chars if payloads else None,
+            payloads=payloads,
+        )
 
     def _position(self, question: Mapping[str, Any], token: str | None) -> Position | None:
         if not token:
@@ -114,84 +131,23 @@ class ResultReader:
         return Position(datetime.fromisoformat(str(moment)), str(result_id))
 
 
-def _query(values: Mapping[str, str]) -> ResultQuery:
-    labels = [(name.removeprefix("label."), text) for name, text in values.items() if name.startswith("label.")]
-    if len(labels) > 1:
-        raise InvalidRequestError("expected at most one label filter", reason="TOO_MANY_LABELS")
-    if "version" in values and "model" not in values:
-        raise InvalidRequestError("version: expected together with model", reason="VERSION_WITHOUT_MODEL")
-    order = values.get("order", "desc")
-    if order not in ("desc", "asc"):
-        raise InvalidRequestError("order: expected desc or asc", reason="INVALID_ORDER")
-    for name, text in values.items():
-        if name.startswith("label.") and not _LABEL.fullmatch(name):
-            raise InvalidRequestError(
-                "label.: expected a name of a letter, then up to 62 of A-Z a-z 0-9 _ . -", reason="INVALID_LABEL"
-            )
-        check_text(text, name[:40])
-    return ResultQuery(
-        model=values.get("model"),
-        version=values.get("version"),
-        since=_moment(values, "since"),
-        until=_moment(values, "until"),
-        label=labels[0] if labels else None,
-        order="asc" if order == "asc" else "desc",
-    )
+def _spelled(result: Result) -> list[str]:
+    return [result.created_at.isoformat(), result.id]
 
 
-def _question(query: ResultQuery) -> dict[str, Any]:
-    since, until = (moment.isoformat() if moment else None for moment in (query.since, query.until))
-    label = list(query.label) if query.label else None
-    return {"q": [query.model, query.version, since, until, label, query.order]}
+def _fitting(found: Sequence[Result], view: View) -> list[bytes]:
+    """Render results until an answer is full; the first one always fits."""
+    shown: list[bytes] = []
+    size_bytes = 0
+    for result in found:
+        rendered = view.json_text(result).encode()
+        size_bytes += len(rendered)
+        if shown and size_bytes > _MAX_PAGE_BYTES:
+            break
+        shown.append(rendered)
+    return shown
 
 
-def _moment(values: Mapping[str, str], name: str) -> datetime | None:
-    if name not in values:
-        return None
-    try:
-        if not _TIME.fullmatch(values[name]):
-            raise ValueError
-        moment = datetime.fromisoformat(values[name])
-        return moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)
-    except (ValueError, OverflowError):
-        raise InvalidRequestError(
-            f"{name}: expected a time such as 2026-11-21T00:00:00Z; the + of an offset is written %2B",
-            reason="INVALID_TIME",
-        ) from None
-
-
-def _flag(values: Mapping[str, str], name: str) -> bool:
-    if values.get(name, "false") not in ("true", "false"):
-        raise InvalidRequestError(f"{name}: expected true or false", reason="INVALID_FLAG")
-    return values.get(name) == "true"
-
-
-def _view(values: Mapping[str, str]) -> _View:
-    fields = tuple(dict.fromkeys(values["fields"].split(","))) if values.get("fields") else _FIELDS
-    if not set(fields) <= set(_FIELDS):
-        raise InvalidRequestError(f"fields: expected some of {', '.join(_FIELDS)}", reason="UNKNOWN_FIELD")
-    if values.get("non_finite", "keep") not in ("keep", "null"):
-        raise InvalidRequestError("non_finite: expected keep or null", reason="INVALID_FLAG")
-    return _View(fields, values.get("non_finite") == "null")
-
-
-def _rendered(result: Result, view: _View) -> bytes:
-    moment = result.created_at.isoformat(timespec="microseconds").replace("+00:00", "Z")
-    members = {
-        "id": canonical(result.id),
-        "created_at": canonical(moment),
-        "model": canonical(result.model),
-        "version": canonical(result.version),
-        "instances": _payload(result.instances, view.finite),
-        "predictions": _payload(result.predictions, view.finite),
-        "labels": canonical(dict(result.labels)),
-        "request_id": canonical(result.request_id),
-        "summary": result.summary.encode(),
-    }
-    return b"{" + b",".join(b'"%s":%s' % (name.encode(), members[name]) for name in view.fields) + b"}"
-
-
-def _payload(text: str, finite: bool) -> bytes:
-    if not finite:
-        return text.encode()
-    return json.dumps(_FINITE.decode(text), separators=(",", ":"), allow_nan=False).encode()
+def _payload_bytes(result: Result) -> int:
+    """Return at least what the store counted of a result: characters, or the bytes of an object."""
+    return sum(len(text) if text.isascii() else len(text.encode()) for text in (result.instances, result.predictions))

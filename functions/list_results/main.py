@@ -11,14 +11,14 @@ from shared.guard import Limits
 from shared.lazy import Once
 from shared.paging import PageTokens, page_token_key
 from shared.routing import Route
-from shared.stores import open_store
+from shared.stores import open_results
 
 from .handlers import ResultReader
 
 _settings = Once(read_settings)
 _reader = Once(
     lambda: ResultReader(
-        open_store(_settings().store_url),
+        open_results(_settings().store_url, _settings().objects_url),
         PageTokens(page_token_key(_settings().page_token_key, _settings().state_dir, _settings().in_cloud)),
         now=lambda: datetime.now(UTC),
     )
@@ -26,8 +26,9 @@ _reader = Once(
 
 
 def _prepare(settings: Settings) -> None:
-    if not settings.store_url:
-        raise ConfigurationError(["STORE_URL: expected a database, it is not set"])
+    missing = [name for name in ("store_url", "objects_url") if not getattr(settings, name)]
+    if missing:
+        raise ConfigurationError([f"{name.upper()}: it is not set, and there is no default here" for name in missing])
     page_token_key(settings.page_token_key, settings.state_dir, settings.in_cloud)
 
 

@@ -7,7 +7,7 @@ import orjson
 
 from model.manifest import Signature
 from shared.errors import InvalidRequestError
-from shared.strict_json import check_depth, decode_text, kind_of, parsed
+from shared.strict_json import check_depth, decode_text, kind_of, parsed, refuse_duplicates
 
 from .tensors import Tensor, is_base64, leaf_kind, shape_text, to_tensor
 
@@ -18,7 +18,7 @@ def parse_body(body: bytes) -> dict[str, Any]:
     """Parse a request body; NaN, Infinity and -Infinity are numbers, as in TensorFlow Serving.
 
     Raises:
-        InvalidRequestError: It is not a JSON object, or nests deeper than 64 levels.
+        InvalidRequestError: It is not a JSON object, nests deeper than 64 levels, or has a member twice.
     """
     check_depth(body)
     try:
@@ -29,6 +29,7 @@ def parse_body(body: bytes) -> dict[str, Any]:
         value = parsed(text, lambda: json.loads(text))
     if not isinstance(value, dict):
         raise InvalidRequestError(f"expected a JSON object; got {kind_of(value)}")
+    refuse_duplicates(body, value)
     return value
 
 
@@ -54,11 +55,15 @@ def rows_to_tensors(rows: object, signature: Signature) -> Tensors:
                 "instances is a plain list, but expecting list of objects as multiple input tensors required: "
                 f"{_described(signature)}"
             )
-        return {names[0]: to_tensor(rows, signature.inputs[names[0]], "instances")}
+        return {names[0]: to_tensor(rows, signature.inputs[names[0]], "instances", bare_column=True)}
     for index, row in enumerate(rows):
         if not isinstance(row, dict) or row.keys() != signature.inputs.keys():
             _refuse_row(row, index, signature)
-    return {name: to_tensor([row[name] for row in rows], signature.inputs[name], "instances", name) for name in names}
+    alone = len(names) == 1
+    return {
+        name: to_tensor([row[name] for row in rows], signature.inputs[name], "instances", name, bare_column=alone)
+        for name in names
+    }
 
 
 def columns_to_tensors(columns: object, signature: Signature) -> Tensors:
@@ -71,13 +76,16 @@ def columns_to_tensors(columns: object, signature: Signature) -> Tensors:
     if not isinstance(columns, dict) or is_base64(columns):
         if len(names) != 1:
             raise InvalidRequestError(f"'inputs' should be an object; the model takes {_described(signature)}")
-        return {names[0]: to_tensor(columns, signature.inputs[names[0]], "inputs")}
+        return {names[0]: to_tensor(columns, signature.inputs[names[0]], "inputs", bare_column=True)}
     missing = [name for name in names if name not in columns]
     if missing:
         raise InvalidRequestError(
             f"Missing named input: {missing[0]} in 'inputs' object. The model takes {_described(signature)}"
         )
-    return {name: to_tensor(columns[name], signature.inputs[name], f"inputs.{name}") for name in names}
+    alone = len(names) == 1
+    return {
+        name: to_tensor(columns[name], signature.inputs[name], f"inputs.{name}", bare_column=alone) for name in names
+    }
 
 
 def _refuse_row(row: object, index: int, signature: Signature) -> NoReturn:

@@ -10,13 +10,15 @@ from typing import Any
 import numpy
 
 from model.manifest import Signature
-from shared.errors import InvalidRequestError, ModelError
+from shared.errors import InvalidRequestError, ModelError, PayloadTooLargeError
 from shared.strict_json import kind_of
 
 from .encode import encode_columns
 from .tensors import Tensor, bytes_of, is_base64
 
 _INT64 = range(-(2**63), 2**63)
+# What all share is copied into each example: a request of a megabyte could ask for many gigabytes.
+MAX_CONTEXT_BYTES = 1 << 24
 
 
 def examples_to_tensors(order: Mapping[str, Any], signature: Signature) -> dict[str, Tensor]:
@@ -28,6 +30,7 @@ def examples_to_tensors(order: Mapping[str, Any], signature: Signature) -> dict[
 
     Raises:
         InvalidRequestError: The signature takes no examples, or a feature is none; says which.
+        PayloadTooLargeError: The context, once for each example, is over 16 MiB.
     """
     specs = list(signature.inputs.values())
     if len(specs) != 1 or specs[0].dtype != "string":
@@ -37,11 +40,19 @@ def examples_to_tensors(order: Mapping[str, Any], signature: Signature) -> dict[
         raise InvalidRequestError(f"examples: expected a list of objects, at least one; got {kind_of(examples)}")
     if not isinstance(context, dict):
         raise InvalidRequestError(f"context: expected an object; got {kind_of(context)}")
+    shared = _serialized(context, "context")
+    if len(shared) * len(examples) > MAX_CONTEXT_BYTES:
+        raise PayloadTooLargeError(
+            f"context: is copied into each example: expected at most {MAX_CONTEXT_BYTES} bytes in all, "
+            f"got {len(shared)} for each of {len(examples)}"
+        )
     array = numpy.empty(len(examples), object)
     for index, example in enumerate(examples):
+        place = f"examples[{index}]"
         if not isinstance(example, dict):
-            raise InvalidRequestError(f"examples[{index}]: expected an object; got {kind_of(example)}")
-        array[index] = _serialized({**context, **example}, f"examples[{index}]")
+            raise InvalidRequestError(f"{place}: expected an object; got {kind_of(example)}")
+        # By protobuf's rules the two are one message, in which an example's own feature takes the context's place.
+        array[index] = shared + _serialized(example, place)
     return {specs[0].name: array}
 
 
@@ -82,14 +93,15 @@ def _serialized(features: Mapping[str, Any], where: str) -> bytes:
 
     example = message_class("Example")()
     for name, value in features.items():
+        place = f"{where}.{name[:40]}"
+        bytes_of(name, f"{where}: the name of a feature")
         values = value if isinstance(value, list) else [value]
-        kinds = {_kind(item, f"{where}.{name}") for item in values}
+        kinds = {_kind(item, place) for item in values}
         if len(kinds) > 1:
-            raise InvalidRequestError(f"{where}.{name}: expected values of one kind, got {' and '.join(sorted(kinds))}")
+            raise InvalidRequestError(f"{place}: expected values of one kind, got {' and '.join(sorted(kinds))}")
         if kinds:
             kind = kinds.pop()
             field, convert = _FIELDS[kind]
-            place = f"{where}.{name}"
             getattr(example.features.feature[name], field).value.extend(convert(item, place) for item in values)
         else:
             example.features.feature[name].SetInParent()

@@ -14,6 +14,8 @@ from shared.routing import Request, Response, Route, json_response
 
 from .answering import answering, run, version_headers
 from .decode import parse_body
+from .logged_payloads import columns_text
+from .prediction_log import LogPrediction
 from .readiness import Readiness
 from .serving import API_VERSION
 from .v2_infer import DEFAULT_SIGNATURE, read_call, write_answer
@@ -39,10 +41,12 @@ class InferenceProtocolApi:
 
     Args:
         registry: The models there are.
+        log: Takes every answered prediction.
     """
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, log: LogPrediction) -> None:
         self._registry = registry
+        self._log = log
         self._readiness = Readiness()
 
     def server_metadata(self, request: Request) -> Response:
@@ -106,6 +110,9 @@ class InferenceProtocolApi:
             call = read_call(request, signatures)
             outputs = run(found, call.signature_name, call.inputs)
             answer = write_answer(found.name, str(found.version), call, outputs, signatures[call.signature_name])
+            # In the columnar form: what a result holds should not depend on the dialect that it was asked in.
+            answered = {name: outputs[name] for name in call.outputs}
+            self._log(found, lambda: (columns_text(call.inputs), columns_text(answered)))
             return replace(answer, headers={**answer.headers, **headers})
 
     def _found(self, request: Request) -> ModelVersion:

@@ -13,12 +13,14 @@ from shared.lazy import Once
 from shared.routing import Response
 
 from .inference_protocol import InferenceProtocolApi, is_protocol_path, protocol_routes, render_protocol_error
+from .prediction_log import open_prediction_log
 from .serving import ServingApi, render_error, serving_routes
 
 _settings = Once(read_settings)
 _registry = Once(lambda: Registry.scan(_settings().models_dir))
-_serving = Once(lambda: ServingApi(_registry(), _settings().default_model))
-_protocol = Once(lambda: InferenceProtocolApi(_registry()))
+_log = Once(lambda: open_prediction_log(_settings()))
+_serving = Once(lambda: ServingApi(_registry(), _settings().default_model, _log()))
+_protocol = Once(lambda: InferenceProtocolApi(_registry(), _log()))
 
 
 def _render_error(error: ServiceError, path: str) -> Response:
@@ -30,6 +32,8 @@ def _prepare(settings: Settings) -> None:
     # A bucket is asked once a worker serves; before the fork nothing may hold a connection.
     if isinstance(settings.models_dir, Path) and not settings.models_dir.is_dir():
         raise ConfigurationError([f"MODELS_DIR: expected a folder of models, {settings.models_dir} is none"])
+    if settings.log_predictions and not settings.project_id:
+        raise ConfigurationError(["LOG_PREDICTIONS: expected PROJECT_ID with it, to find PREDICTIONS_TOPIC in"])
 
 
 _endpoint = Endpoint(

@@ -4,7 +4,9 @@ from collections.abc import Sequence
 
 from model.example import example_inputs
 from model.registry import ModelVersion, Registry
-from shared.errors import ServiceError
+from shared.errors import ServiceError, UnavailableError
+
+STUCK_SECONDS = 60.0
 
 
 class Readiness:
@@ -44,7 +46,13 @@ class Readiness:
         return False, broken
 
     def _try(self, version: ModelVersion) -> None:
-        """Load a version and run its example; one without an example is ready when it is loaded."""
+        """Load a version and run its example; one without an example is ready when it is loaded.
+
+        Raises:
+            ServiceError: It does not load, does not answer, or has been at the same calls for too long.
+        """
+        if version.stuck_seconds() > STUCK_SECONDS:
+            raise UnavailableError("has been at the same requests for over a minute", reason="MODEL_STUCK")
         if version in self._answered:
             return
         runtime = version.load()

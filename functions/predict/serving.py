@@ -14,7 +14,9 @@ from .answering import answering, run, version_headers
 from .decode import columns_to_tensors, parse_body, rows_to_tensors
 from .encode import encode_columns, encode_rows
 from .examples import encode_classes, encode_values, examples_to_tensors
+from .logged_payloads import examples_text, member_text
 from .openapi import describe
+from .prediction_log import LogPrediction
 from .tensors import Tensor
 
 # Version numbers beyond 18 digits exist nowhere; refusing them here keeps integers small.
@@ -24,7 +26,13 @@ MODEL_PATH = (
 VERTEX_PATH = "/v1/projects/[^/:]+/locations/[^/:]+/endpoints/(?P<model>[^/:]+):predict"
 API_VERSION = "0.1.0"
 _PATHS = "/v1/models/MODEL[/versions/N|/labels/LABEL][:predict|:classify|:regress|/metadata]"
-_DTYPES = {"float32": "DT_FLOAT", "float64": "DT_DOUBLE", "bool": "DT_BOOL", "string": "DT_STRING"}
+_DTYPES = {
+    "float16": "DT_HALF",
+    "float32": "DT_FLOAT",
+    "float64": "DT_DOUBLE",
+    "bool": "DT_BOOL",
+    "string": "DT_STRING",
+}
 
 
 def render_error(error: ServiceError, path: str) -> Response:
@@ -43,11 +51,13 @@ class ServingApi:
     Args:
         registry: The models there are.
         default_model: The model of `POST /`; None: the only one there is.
+        log: Takes every answered prediction.
     """
 
-    def __init__(self, registry: Registry, default_model: str | None) -> None:
+    def __init__(self, registry: Registry, default_model: str | None, log: LogPrediction) -> None:
         self._registry = registry
         self._default_model = default_model
+        self._log = log
 
     def predict_default(self, request: Request) -> Response:
         """Answer `POST /` with the default model, in Vertex AI's shape."""
@@ -57,23 +67,23 @@ class ServingApi:
                 f"there is no default model: set DEFAULT_MODEL to one of {', '.join(self._registry.names())}",
                 reason="NO_DEFAULT_MODEL",
             )
-        return _as_vertex(self._registry.find(name), request)
+        return _as_vertex(self._registry.find(name), request, self._log)
 
     def predict_endpoint(self, request: Request) -> Response:
         """Answer Vertex AI's own path; its endpoint id is the model's name here."""
-        return _as_vertex(self._registry.find(request.values["model"]), request)
+        return _as_vertex(self._registry.find(request.values["model"]), request, self._log)
 
     def predict(self, request: Request) -> Response:
         """Answer `:predict` in row (`instances`) or columnar (`inputs`) form."""
-        return _predicted(self._found(request), request.body, b"")
+        return _predicted(self._found(request), request.body, b"", self._log)
 
     def classify(self, request: Request) -> Response:
         """Answer `:classify` for signatures that take serialized examples."""
-        return _results(self._found(request), request.body, encode_classes)
+        return _results(self._found(request), request.body, encode_classes, self._log)
 
     def regress(self, request: Request) -> Response:
         """Answer `:regress` for signatures that take serialized examples."""
-        return _results(self._found(request), request.body, encode_values)
+        return _results(self._found(request), request.body, encode_values, self._log)
 
     def status(self, request: Request) -> Response:
         """Answer which versions of a model there are, and whether each can be served."""
@@ -84,12 +94,11 @@ class ServingApi:
         states = [
             {
                 "version": str(version.version),
-                "state": "END" if version.broken else "AVAILABLE",
-                "status": {"error_code": "UNKNOWN", "error_message": version.broken}
-                if version.broken
-                else {"error_code": "OK", "error_message": ""},
+                "state": "END" if reason else "AVAILABLE",
+                "status": {"error_code": "UNKNOWN" if reason else "OK", "error_message": reason},
             }
             for version in versions
+            for reason in (version.broken or version.failure or "",)
         ]
         return json_response({"model_version_status": states})
 
@@ -126,17 +135,17 @@ def serving_routes(api: Callable[[], ServingApi]) -> list[Route]:
     ]
 
 
-def _as_vertex(found: ModelVersion, request: Request) -> Response:
+def _as_vertex(found: ModelVersion, request: Request, log: LogPrediction) -> Response:
     extra = {
         "deployedModelId": f"{found.name}-{found.version}",
         "model": f"models/{found.name}",
         "modelDisplayName": found.name,
         "modelVersionId": str(found.version),
     }
-    return _predicted(found, request.body, b"," + json.dumps(extra)[1:-1].encode())
+    return _predicted(found, request.body, b"," + json.dumps(extra)[1:-1].encode(), log)
 
 
-def _predicted(found: ModelVersion, body: bytes, extra: bytes) -> Response:
+def _predicted(found: ModelVersion, body: bytes, extra: bytes, log: LogPrediction) -> Response:
     with answering(found) as headers:
         order = parse_body(body)
         name, signature = _signature_of(found, order)
@@ -147,10 +156,12 @@ def _predicted(found: ModelVersion, body: bytes, extra: bytes) -> Response:
                 else "Missing 'inputs' or 'instances' key"
             )
         if "instances" in order:
-            text = b'{"predictions":' + _rows(found, name, signature, order["instances"])
+            asked, answered, text = "instances", b"predictions", _rows(found, name, signature, order["instances"])
         else:
-            text = b'{"outputs":' + encode_columns(run(found, name, columns_to_tensors(order["inputs"], signature)))
-        return Response(text + extra + b"}\n", headers=headers)
+            outputs = run(found, name, columns_to_tensors(order["inputs"], signature))
+            asked, answered, text = "inputs", b"outputs", encode_columns(outputs)
+        log(found, lambda: (member_text(body, order, asked), text))
+        return Response(b'{"%b":%b%b}\n' % (answered, text, extra), headers=headers)
 
 
 def _rows(found: ModelVersion, name: str, signature: Signature, instances: Any) -> bytes:
@@ -163,12 +174,15 @@ def _rows(found: ModelVersion, name: str, signature: Signature, instances: Any) 
     return json.dumps(predictor.postprocess(predictions), separators=(",", ":")).encode()
 
 
-def _results(found: ModelVersion, body: bytes, encode: Callable[[Mapping[str, Tensor]], bytes]) -> Response:
+def _results(
+    found: ModelVersion, body: bytes, encode: Callable[[Mapping[str, Tensor]], bytes], log: LogPrediction
+) -> Response:
     with answering(found) as headers:
         order = parse_body(body)
         name, signature = _signature_of(found, order)
-        outputs = run(found, name, examples_to_tensors(order, signature))
-        return Response(b'{"results":' + encode(outputs) + b"}\n", headers=headers)
+        text = encode(run(found, name, examples_to_tensors(order, signature)))
+        log(found, lambda: (examples_text(body, order), text))
+        return Response(b'{"results":' + text + b"}\n", headers=headers)
 
 
 def _signature_of(found: ModelVersion, order: Mapping[str, Any]) -> tuple[str, Signature]:
@@ -198,6 +212,6 @@ def _tensor_info(spec: TensorSpec) -> dict[str, Any]:
     sizes = [{"size": str(-1 if size is None else size), "name": ""} for size in spec.shape]
     return {
         "dtype": _DTYPES.get(spec.dtype, f"DT_{spec.dtype.upper()}"),
-        "tensor_shape": {"dim": sizes, "unknown_rank": False},
+        "tensor_shape": {"dim": sizes, "unknown_rank": spec.unknown_rank},
         "name": spec.tensor_name or spec.name,
     }

@@ -19,7 +19,7 @@ from shared.strict_json import kind_of
 Tensor = numpy.ndarray[Any, Any]
 
 
-def to_tensor(value: object, spec: TensorSpec, where: str, member: str = "") -> Tensor:
+def to_tensor(value: object, spec: TensorSpec, where: str, member: str = "", *, bare_column: bool = False) -> Tensor:
     """Turn a JSON value into the tensor that a signature asks for.
 
     Args:
@@ -27,16 +27,18 @@ def to_tensor(value: object, spec: TensorSpec, where: str, member: str = "") -> 
         spec: What the signature asks for.
         where: Where the value stands in the request, for messages.
         member: The name under which each item of `value` was found, when it was gathered from rows.
+        bare_column: Whether plain numbers will do where the signature's shape is [-1, 1].
 
     Returns:
-        An array of the signature's dtype and shape; for strings, of objects that are bytes.
+        An array of the signature's dtype and shape (or a bare column); for strings, of objects that are bytes.
 
     Raises:
         InvalidRequestError: Ragged, of another shape, or a leaf of another type or out of range; says which.
         UnimplementedError: JSON cannot carry the dtype.
     """
     shape, leaves = _flattened(value, spec, where, member)
-    _check_shape(shape, spec)
+    if not (bare_column and len(shape) == 1 and spec.shape == (None, 1)):
+        _check_shape(shape, spec)
     wanted = _KINDS.get(spec.dtype)
     if wanted is None:
         raise UnimplementedError(f"{spec.name}: JSON cannot carry {spec.dtype}")
@@ -120,7 +122,11 @@ def bytes_of(value: Any, where: str) -> bytes:
 def _strings(leaves: list[Any], shape: Sequence[int], where: str, member: str) -> Tensor:
     array = numpy.empty(len(leaves), object)
     for at, leaf in enumerate(leaves):
-        array[at] = bytes_of(leaf, _place(at, shape, where, member))
+        try:
+            array[at] = bytes_of(leaf, where)
+        except InvalidRequestError:
+            # Its place is looked for only now: for half a million texts that takes seconds.
+            bytes_of(leaf, _place(at, shape, where, member))
     return array.reshape(shape)
 
 

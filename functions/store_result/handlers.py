@@ -6,7 +6,7 @@ import json
 import re
 import secrets
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from shared.errors import InvalidRequestError
@@ -16,13 +16,22 @@ from shared.records import Result, Stored
 from shared.routing import Request, Response, json_response
 from shared.strict_json import canonical, check_text, kind_of
 
+from .pushes import is_push, read_push
 from .reader import PAYLOADS, RawResult, read_batch, read_one
 from .summaries import Declarations, check_summary, summarise
 
-_MEMBERS = {"model", "version", "instances", "predictions", "labels", "request_id", "summary"}
+_MEMBERS = {"model", "version", "instances", "predictions", "labels", "request_id", "summary", "expires_at"}
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 _LABEL_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,62}")
 _MAX_LABELS, _MAX_LABEL_CHARS = 64, 256
+# Beside a payload of 900 KiB it has to fit into the 1 MiB of a Firestore document.
+_MAX_SUMMARY_BYTES = 65_536
+# https://www.rfc-editor.org/rfc/rfc3339#section-5.6, in capitals
+_TIME = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T([01][0-9]|2[0-3]):[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})"
+)
+# No database holds a later year than this one, and no zone may lead beyond it.
+_END_OF_TIME = datetime(9999, 1, 1, tzinfo=UTC)
 
 
 class ResultWriter:
@@ -40,8 +49,15 @@ class ResultWriter:
         self._now = now
 
     def store_one(self, request: Request) -> Response:
-        """Keep one result: 201, and for the same key and body again the same 201, marked as a replay."""
-        result = self._result(read_one(request.body), _header_key(request), "")
+        """Keep one result: 201, and for the same key and body again the same 201, marked as a replay.
+
+        It may come in the envelope of a Pub/Sub push, to which 201 says that the message is done with.
+        """
+        raw, key, where = read_one(request.body), _header_key(request), ""
+        if is_push(raw):
+            push = read_push(raw)
+            raw, key, where = push.result, key or push.key, "message.data."
+        result = self._result(raw, key, where)
         (stored,) = self._store.create_results([result])
         note(model=result.model, result_id=result.id, replayed=stored.replayed)
         return json_response(_shown(stored), 201, headers=_replay_header([stored]))
@@ -60,29 +76,42 @@ class ResultWriter:
         return json_response({"results": shown}, 201, headers=_replay_header(stored))
 
     def _result(self, raw: RawResult, header_key: str | None, where: str) -> Result:
-        values = raw.values
+        values, now = raw.values, self._now()
         _check_members(values, where)
         model = _name(values["model"], f"{where}model", 128)
         version = _name(_version(values["version"], where), f"{where}version", 64)
         labels = _labels(values.get("labels", {}), f"{where}labels")
         request_id = _request_id(values.get("request_id"), header_key, where)
-        if "summary" in values:
-            summary = check_summary(values["summary"], f"{where}summary")
-        else:
-            summary = summarise(values["predictions"], self._declarations.get((model, version)))
-        hashed = {name: value for name, value in values.items() if name != "request_id"}
+        expires_at = _expires_at(values.get("expires_at"), now, f"{where}expires_at")
+        hashed = {name: value for name, value in values.items() if name not in ("request_id", "expires_at")}
+        hashed |= {"version": version, "labels": labels}
+        if expires_at:
+            hashed["expires_at"] = expires_at.isoformat()
         return Result(
             id=_id(request_id),
-            created_at=self._now(),
+            created_at=now,
             model=model,
             version=version,
             instances=raw.texts["instances"],
             predictions=raw.texts["predictions"],
-            summary=json.dumps(summary, separators=(",", ":")),
-            payload_hash=hashlib.sha256(canonical({**hashed, "version": version, "labels": labels})).hexdigest(),
+            summary=_summary(values, self._declarations.get((model, version)), f"{where}summary"),
+            payload_hash=hashlib.sha256(canonical(hashed)).hexdigest(),
             labels=labels,
             request_id=request_id,
+            expires_at=expires_at,
         )
+
+
+def _summary(values: Mapping[str, Any], declared: Mapping[str, str] | None, where: str) -> str:
+    """Return what jobs count, as compact JSON; what is too long to be kept beside the payload is a count alone."""
+    given = "summary" in values
+    summary = check_summary(values["summary"], where) if given else summarise(values["predictions"], declared)
+    text = json.dumps(summary, separators=(",", ":"))
+    if len(text.encode()) <= _MAX_SUMMARY_BYTES:
+        return text
+    if given:
+        raise InvalidRequestError(f"{where}: expected at most {_MAX_SUMMARY_BYTES} bytes", reason="INVALID_SUMMARY")
+    return json.dumps({"count": summary["count"]})
 
 
 def _header_key(request: Request) -> str | None:
@@ -101,7 +130,7 @@ def _request_id(given: Any, header_key: str | None, where: str) -> str | None:
         raise InvalidRequestError(
             f"{where}request_id: expected 1 to 255 visible ASCII characters", reason="INVALID_IDEMPOTENCY_KEY"
         )
-    # In a batch an item's own id stands before the header's key and index.
+    # In a batch or a message an item's own id stands before the key that it came under.
     if header_key is not None and not where and header_key != given:
         raise InvalidRequestError(
             "request_id and Idempotency-Key differ: expected one of them, or the same",
@@ -147,6 +176,24 @@ def _labels(value: Any, where: str) -> dict[str, str]:
     return value
 
 
+def _expires_at(value: Any, now: datetime, where: str) -> datetime | None:
+    if value is None:
+        return None
+    try:
+        if not isinstance(value, str) or not _TIME.fullmatch(value):
+            raise ValueError
+        moment = datetime.fromisoformat(value).astimezone(UTC)
+    except (ValueError, OverflowError):
+        moment = datetime.min.replace(tzinfo=UTC)
+    if not now < moment < _END_OF_TIME:
+        raise InvalidRequestError(
+            f"{where}: expected a time with its offset, such as 2030-01-01T00:00:00Z, after now and before the year "
+            "9999",
+            reason="INVALID_EXPIRY",
+        )
+    return moment
+
+
 def _id(request_id: str | None) -> str:
     digest = hashlib.sha256(b"request_id\0" + request_id.encode()).digest() if request_id else secrets.token_bytes(32)
     return base64.b32encode(digest[:16]).decode().rstrip("=").lower()
@@ -156,12 +203,17 @@ def _shown(stored: Stored) -> dict[str, Any]:
     result = stored.result
     return {
         "id": result.id,
-        "created_at": result.created_at.isoformat(timespec="microseconds").replace("+00:00", "Z"),
+        "created_at": _shown_time(result.created_at),
         "model": result.model,
         "version": result.version,
         "labels": dict(result.labels),
         "request_id": result.request_id,
+        "expires_at": _shown_time(result.expires_at) if result.expires_at else None,
     }
+
+
+def _shown_time(moment: datetime) -> str:
+    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def _replay_header(stored: list[Stored]) -> dict[str, str]:

@@ -11,15 +11,18 @@ from shared.errors import ConfigurationError
 from shared.guard import Limits
 from shared.lazy import Once
 from shared.routing import Route
-from shared.stores import open_store
+from shared.stores import open_results
 
 from .handlers import ResultWriter
 from .summaries import read_declarations
 
+# A result, or a Pub/Sub push of one, which may be a CloudEvent.
+_ONE_RESULT_TYPES = ("application/json", "application/cloudevents+json")
+
 _settings = Once(read_settings)
 _writer = Once(
     lambda: ResultWriter(
-        open_store(_settings().store_url),
+        open_results(_settings().store_url, _settings().objects_url),
         read_declarations(_described_models()),
         now=lambda: datetime.now(UTC),
     )
@@ -33,14 +36,15 @@ def _described_models() -> Path:
 
 
 def _prepare(settings: Settings) -> None:
-    if not settings.store_url:
-        raise ConfigurationError(["STORE_URL: expected a database, it is not set"])
+    missing = [name for name in ("store_url", "objects_url") if not getattr(settings, name)]
+    if missing:
+        raise ConfigurationError([f"{name.upper()}: it is not set, and there is no default here" for name in missing])
 
 
 _endpoint = Endpoint(
     "store_result",
     [
-        Route("POST", "/", lambda request: _writer().store_one(request)),
+        Route("POST", "/", lambda request: _writer().store_one(request), _ONE_RESULT_TYPES),
         Route("POST", "/batch", lambda request: _writer().store_batch(request)),
     ],
     Limits(max_body_bytes=32_000_000, max_large_bodies=2),
@@ -50,5 +54,5 @@ _endpoint = Endpoint(
 
 @functions_framework.http
 def store_result(request: HttpRequest) -> HttpResponse:
-    """Keep one result (`POST /`) or up to 500, all or nothing (`POST /batch`)."""
+    """Keep one result (`POST /`, a Pub/Sub push too) or up to 500, all or nothing (`POST /batch`)."""
     return _endpoint(request)

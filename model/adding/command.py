@@ -13,7 +13,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from shared.errors import ConfigurationError, InvalidRequestError
+from shared.errors import ConfigurationError, InvalidRequestError, ModelError
 
 from .. import predictor
 from ..predictor import Predictor
@@ -68,10 +68,10 @@ def _target(options: argparse.Namespace) -> Target:
     if options.to is None:
         return FolderTarget(options.models_dir, force=options.force)
     try:
-        from ..storage.bucket import Bucket
+        from shared.bucket import Bucket
     except ImportError as error:
         raise ConfigurationError(["--to needs the package google-cloud-storage"]) from error
-    return BucketTarget(Bucket(options.to))
+    return BucketTarget(Bucket(options.to, ModelError, "the models'"))
 
 
 def _examine(options: argparse.Namespace, console: Console) -> Examination:

@@ -15,7 +15,7 @@ from ..registry import Registry
 from ..training.version_directory import next_version, refuse_existing, staged_version
 
 if TYPE_CHECKING:
-    from ..storage.bucket import Bucket
+    from shared.bucket import Bucket
 
 # How often a label is set anew when models.yaml was changed between reading and writing it.
 LABEL_ATTEMPTS = 5

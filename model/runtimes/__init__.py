@@ -16,7 +16,8 @@ class Runtime(Protocol):
 
         Args:
             signature_name: One of the manifest's signatures.
-            inputs: An array for every input of the signature, of its dtype and shape.
+            inputs: An array for every input of the signature, of its dtype and shape. The only input of a signature
+                may be [n] where the shape is [-1,1]; outputs of the shape [n,1] are then [n] as well.
 
         Returns:
             An array for every output of the signature; the caller owns them.

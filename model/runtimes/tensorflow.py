@@ -16,7 +16,7 @@ from shared.errors import InvalidRequestError, ModelError
 from ..manifest import Signature
 from ..savedmodel.ops import refuse_unsafe
 from ..savedmodel.read import read_graph, read_signatures
-from .tensors import check_inputs, find_signature
+from .tensors import answer_bare_column, check_inputs, find_signature, is_bare_column
 
 Inputs = Mapping[str, NDArray[Any]]
 Function = Callable[[Inputs], dict[str, NDArray[Any]]]
@@ -70,7 +70,10 @@ class TensorFlowRuntime:
 
     def run(self, signature_name: str, inputs: Inputs) -> dict[str, NDArray[Any]]:
         """Answer one batch; see `Runtime.run`. Strings are arrays of Python bytes, in and out."""
-        check_inputs(find_signature(self._signatures, signature_name), inputs)
+        signature = find_signature(self._signatures, signature_name)
+        if is_bare_column(signature, inputs):
+            return answer_bare_column(self.run, signature_name, inputs)
+        check_inputs(signature, inputs)
         try:
             with self._places:
                 return self._functions[signature_name](inputs)
@@ -78,6 +81,9 @@ class TensorFlowRuntime:
             raise InvalidRequestError(f"The model cannot take these inputs: {short_message(error.message)}") from error
         except (TypeError, ValueError) as error:
             raise InvalidRequestError(f"The model cannot take these inputs: {short_message(str(error))}") from error
+        except tf.errors.ResourceExhaustedError as error:
+            reason = "The model needs more memory for these inputs than there is"
+            raise InvalidRequestError(reason, reason="MODEL_OUT_OF_MEMORY") from error
         except tf.errors.OpError as error:
             raise ModelError(f"the model failed: {short_message(error.message)}") from error
 

@@ -128,12 +128,11 @@ UnsortedSegmentMax UnsortedSegmentMin UnsortedSegmentProd UnsortedSegmentSum Upp
 VariableShape VariableV2 VarIsInitializedOp Where While Xdivy Xlog1py Xlogy ZerosLike Zeta
 """
 SERVE = frozenset(_SERVE.split())
-# What only loading may do: fill tables, and let go of them.
+# What only loading may do: fill tables, let go of them, and set variables.
 INITIALISE = SERVE | {
+    *("Assign", "AssignVariableOp"),
     *("InitializeTable", "InitializeTableV2", "LookupTableImport", "LookupTableImportV2"),
     *("LookupTableInsert", "LookupTableInsertV2", "DestroyResourceOp"),
 }
-# What only restoring may do: read the checkpoint and set variables and tables from it.
-RESTORE = INITIALISE | {
-    *("Restore", "RestoreSlice", "RestoreV2", "Assign", "AssignVariableOp", "DisableCopyOnRead"),
-}
+# What only restoring may do: read the checkpoint.
+RESTORE = INITIALISE | {"Restore", "RestoreSlice", "RestoreV2", "DisableCopyOnRead"}

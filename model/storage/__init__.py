@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from shared.errors import ConfigurationError
+from shared.errors import ConfigurationError, ModelError
 
 from .ports import BUCKET_SCHEME, ModelStorage
 
@@ -20,9 +20,9 @@ def open_storage(place: Path | str) -> ModelStorage:
 
         return FolderStorage(Path(place))
     try:
-        from .bucket import Bucket  # not sooner: most models lie in a folder, and it is a large package
+        from shared.bucket import Bucket  # not sooner: most models lie in a folder, and it is a large package
     except ImportError as error:
         raise ConfigurationError([f"{BUCKET_SCHEME} needs the package google-cloud-storage"]) from error
     from .bucket_storage import BucketStorage
 
-    return BucketStorage(Bucket(str(place)))
+    return BucketStorage(Bucket(str(place), ModelError, "the models'"))

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from shared.bucket import Bucket, Stored
 from shared.errors import ModelError
 
 from ..manifest import FileRecord, Manifest
-from .bucket import Bucket, Stored
 from .folder import FolderVersion
 from .ports import VersionFiles
 from .records import check_hash, check_size, is_for_tensorflow

@@ -7,8 +7,6 @@ from typing import Protocol
 from ..manifest import FileRecord, Manifest
 
 BUCKET_SCHEME = "gs://"
-# The bucket's name, then the prefix; https://cloud.google.com/storage/docs/buckets#naming
-BUCKET_URL = r"gs://([a-z0-9][a-z0-9._-]{1,220}[a-z0-9])(?:/(.*?))?/?"
 
 
 class VersionFiles(Protocol):

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import random
+import secrets
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -11,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.errors import ConflictError, IdempotencyError
-from shared.records import Position, ResultQuery, RunQuery
+from shared.records import PayloadObject, Position, ResultQuery, RunQuery
 from tests.contract.factories import LEASE, NOW, a_result, a_run, claim, in_parallel
 
 MICROSECOND = timedelta(microseconds=1)
@@ -247,6 +248,64 @@ class ResultContract:
         assert first == results[:3]
         assert rest == results[3:]
 
+    def test_a_list_stops_at_the_very_length(self, store):
+        """Reaching max_chars is enough; one character less is not."""
+        results = [a_result(created_at=NOW + n * MICROSECOND, instances="1" * 30, predictions="2") for n in range(4)]
+        store.create_results(results)
+
+        counts = [
+            len(store.list_results(ResultQuery(), after=None, limit=9, now=NOW, max_chars=max_chars))
+            for max_chars in (1, 31, 32, 62, 63)
+        ]
+
+        assert counts == [1, 1, 2, 2, 3]
+
+    def test_a_list_counts_characters_and_not_bytes(self, store):
+        """Letters that take four bytes end a list no sooner than others do."""
+        results = [
+            a_result(created_at=NOW + n * MICROSECOND, instances='"' + "🙂" * 18 + '"', predictions="")
+            for n in range(30)
+        ]
+        store.create_results(results)
+
+        found = store.list_results(ResultQuery(order="asc"), after=None, limit=20, now=NOW, max_chars=230)
+
+        assert found == results[:12]
+        assert (
+            store.list_results(ResultQuery(order="asc"), after=None, limit=20, now=NOW, max_chars=999) == results[:20]
+        )
+
+    def test_without_payloads_the_rest_comes_back(self, store):
+        """Instances and predictions are empty then; everything else, and what is found, is the same."""
+        held = PayloadObject(name="a/b", sha256="c", instances_bytes=1, size_bytes=2_000_000)
+        results = [
+            a_result(labels={"a": "b"}, expires_at=NOW + MICROSECOND),
+            a_result(created_at=NOW + MICROSECOND, instances="", predictions="", payload_object=held),
+        ]
+        store.create_results(results)
+        bare = [replace(result, instances="", predictions="") for result in results]
+
+        assert store.list_results(ResultQuery(order="asc"), after=None, limit=9, now=NOW, payloads=False) == bare
+        assert [store.get_result(result.id, NOW, payloads=False) for result in results] == bare
+        assert store.list_results(ResultQuery(order="asc"), after=None, limit=9, now=NOW) == results
+
+    def test_equal_times_are_in_the_order_of_the_bytes_of_the_id(self, store):
+        """Not in the order of any language: every store walks the same way."""
+        ids = ["A", "B", "a", "a-b", "aB", "ab", "b", "z", "é", "ü"]
+        store.create_results([a_result(id=i) for i in reversed(ids)])
+
+        assert [result.id for result in pages(store, ResultQuery(order="asc"), 3)] == ids
+        assert [result.id for result in pages(store, ResultQuery(order="desc"), 3)] == ids[::-1]
+
+    def test_the_longest_names_of_the_widest_letters_are_kept_and_found(self, store):
+        """What store-result lets through fits every column and index."""
+        longest = a_result(model="🙂" * 128, version="🙂" * 64, request_id="r" * 259, labels={"n" * 63: "🙂" * 256})
+        store.create_results([longest])
+
+        query = ResultQuery(longest.model, longest.version, label=("n" * 63, "🙂" * 256))
+
+        assert pages(store, query, 5) == [longest]
+
     def test_summaries_come_in_order_across_many_equal_times(self, store):
         """Reading all summaries of an interval skips and repeats none, however many share a microsecond."""
         results = [
@@ -420,6 +479,13 @@ class RunContract:
         assert (failed.state, failed.error, failed.lease_expires_at) == ("queued", "Broken: pipe", None)
         assert (again.granted, again.run.attempt, again.run.fence, again.run.error) == (True, 2, 2, None)
 
+    def test_an_error_of_any_characters_is_recorded(self, store):
+        """Text that a database cannot keep must not hinder a failure from being recorded."""
+        failed = store.fail_run(claim(store).run, "bad byte \0 and \ud800 half a pair", retry=False, now=NOW)
+
+        assert failed.error.startswith("bad byte ")
+        assert store.get_run("nightly", "2026-11-21") == failed
+
     def test_a_forced_rerun_counts_attempts_from_one_again(self, store):
         """The fence only ever grows; attempts belong to one asking."""
         store.finish_run(claim(store).run, [], now=NOW)
@@ -454,13 +520,6 @@ class RunContract:
         assert after.rows == ({"n": 2},)
         assert not claim(store).granted
 
-    def test_sixteen_threads_claiming_one_run_get_one_grant(self, store):
-        """A tick delivered many times at once is worked on once."""
-        answers = in_parallel(16, lambda _: claim(store))
-
-        assert sum(answer.granted for answer in answers) == 1
-        assert {answer.run.fence for answer in answers} == {1}
-
     @pytest.mark.parametrize("limit", [1, 2, 50])
     def test_runs_and_summaries_list_newest_first_in_pages(self, store, limit):
         """Newest key first, then by job; pages meet without a gap; every filter is half open."""
@@ -488,12 +547,95 @@ class RunContract:
             assert _run_pages(store.list_summaries, query, limit) == meant
 
 
+class RaceContract:
+    """What holds when many do the same at once; not for an emulator that fails parallel transactions."""
+
+    def test_sixteen_threads_claiming_one_run_get_one_grant(self, store):
+        """A tick delivered many times at once is worked on once."""
+        answers = in_parallel(16, lambda _: claim(store))
+
+        assert sum(answer.granted for answer in answers) == 1
+        assert {answer.run.fence for answer in answers} == {1}
+
+    def test_a_dead_lease_is_taken_over_once(self, store):
+        """Of workers that find the same dead one, a single one takes its place."""
+        claim(store)
+
+        answers = in_parallel(16, lambda _: claim(store, now=NOW + LEASE))
+
+        assert sum(answer.granted for answer in answers) == 1
+        assert {(answer.run.fence, answer.run.attempt) for answer in answers} == {(2, 2)}
+
+    def test_a_late_worker_and_its_successor_never_both_have_the_run(self, store):
+        """Whichever comes first, the other is told, and what is visible is of the one that has it."""
+        for day in range(1, 21):
+            late = claim(store, a_run(f"2026-10-{day:02}")).run
+
+            finished, taken = in_parallel(2, lambda n, late=late: (_finished, _taken_over)[n](store, late))
+
+            assert finished != taken
+            run = store.get_run(late.job, late.key)
+            assert (run.state, run.fence) == (("success", 1) if finished else ("running", 2))
+        assert all(
+            summary.rows == ({"from": "late"},) for summary in store.list_summaries(RunQuery(), after=None, limit=99)
+        )
+
+    def test_batches_that_share_results_do_not_wait_for_each_other_in_a_circle(self, store):
+        """Many batches with the same ids, each in an order of its own: all are answered, each id is kept once."""
+        results = [a_result(labels={"n": str(n)}) for n in range(40)]
+        orders = [random.Random(seed).sample(results, len(results)) for seed in range(8)]
+
+        answers = in_parallel(8, lambda n: store.create_results(orders[n]))
+
+        assert [[item.result.id for item in answer] for answer in answers] == [
+            [result.id for result in order] for order in orders
+        ]
+        assert sum(not item.replayed for answer in answers for item in answer) == len(results)
+        assert store.count_results(ResultQuery()) == len(results)
+        assert [store.count_results(ResultQuery(label=("n", str(n)))) for n in range(3)] == [1, 1, 1]
+
+    def test_of_two_bodies_under_one_key_at_once_one_is_kept(self, store):
+        """The other is refused with its index, and nothing of its batch stays."""
+        for _ in range(10):
+            bodies = [a_result(id=f"key-{secrets.token_hex(4)}"), None]
+            bodies[1] = replace(bodies[0], payload_hash="other")
+
+            refused = in_parallel(
+                2, lambda n, bodies=bodies: _refused_index(store, [a_result(model=f"m{n}"), bodies[n]])
+            )
+
+            assert sorted(refused, key=str) == ["1", None]
+            kept = bodies[refused.index(None)]
+            assert store.get_result(kept.id, NOW).payload_hash == kept.payload_hash
+        assert store.count_results(ResultQuery()) == 20
+
+
 class StoreContract(ResultContract, RunContract):
     """Everything a store must do; a test class per database gives the `store` fixture."""
 
 
 def _hashable(stored):
     return replace(stored, result=replace(stored.result, labels=tuple(stored.result.labels.items())))
+
+
+def _finished(store, late):
+    try:
+        store.finish_run(late, [{"from": "late"}], now=NOW + LEASE)
+    except ConflictError:
+        return False
+    return True
+
+
+def _taken_over(store, late):
+    return claim(store, a_run(late.key), now=NOW + LEASE).granted
+
+
+def _refused_index(store, batch):
+    try:
+        store.create_results(batch)
+    except IdempotencyError as error:
+        return error.metadata["index"]
+    return None
 
 
 def _rows(store):

@@ -16,10 +16,10 @@ from shared.config import child_environment
 from shared.errors import ConfigurationError, UnavailableError
 from shared.records import Position, ResultQuery, RunQuery
 from shared.stores import open_store
-from shared.stores.sql.results import count_statement, list_statement, summaries_statement
+from shared.stores.sql.queries import Question, count_question, list_question, summaries_statement
 from shared.stores.sql.runs import run_summaries_statement, runs_statement
 from shared.stores.sql.tables import result_labels, results
-from tests.contract.store_contract import NOW, StoreContract, a_result, claim, in_parallel
+from tests.contract.store_contract import NOW, RaceContract, StoreContract, a_result, claim, in_parallel
 
 _OTHER_PROCESS = """
 import sys
@@ -43,7 +43,7 @@ def store(path):
     store.close()
 
 
-class TestSqliteStore(StoreContract):
+class TestSqliteStore(StoreContract, RaceContract):
     """SQLite keeps the contract."""
 
 
@@ -328,7 +328,8 @@ def test_every_commit_reaches_the_disk(store):
     assert read == {"journal_mode": "wal", "synchronous": 2}
 
 
-def _plan(store, statement):
+def _plan(store, asked):
+    statement = asked.statement.params(asked.values) if isinstance(asked, Question) else asked
     text = str(statement.compile(dialect=store._database._reading.dialect, compile_kwargs={"literal_binds": True}))
     with store._database.read() as connection:
         return [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}")]
@@ -343,8 +344,8 @@ def _result_statements():
             query = ResultQuery(model, version, since, until, label, order)
             table = "labels" if label else "results"
             index = f"{table}_by_" + ("version" if version else "model" if model else "time")
-            yield index, list_statement(query, None, NOW).limit(50)
-            yield index, list_statement(query, position, NOW).limit(50)
+            yield index, list_question(query, None, 50, NOW)
+            yield index, list_question(query, position, 50, NOW)
     yield "results_by_time", summaries_statement((0, ""), 1)
 
 
@@ -367,7 +368,7 @@ def test_every_list_of_results_walks_the_index_made_for_it(store):
 def test_counting_never_reads_a_result(store):
     """Counts come from an index alone."""
     shapes = itertools.product((None, "m"), (None, NOW), (None, ("a", "b")))
-    plans = [_plan(store, count_statement(ResultQuery(m, None, since, None, label))) for m, since, label in shapes]
+    plans = [_plan(store, count_question(ResultQuery(m, None, since, None, label))) for m, since, label in shapes]
 
     assert [plan for plan in plans if len(plan) != 1 or "COVERING INDEX" not in plan[0]] == []
 

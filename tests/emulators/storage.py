@@ -54,11 +54,13 @@ class StorageEmulator:
 
     def names(self, bucket: str) -> list[str]:
         """Return what objects there are."""
-        return sorted(found["name"] for found in self.storage.get_file_list(bucket)[0])
+        with self.one_at_a_time:
+            return sorted(found["name"] for found in self.storage.get_file_list(bucket)[0])
 
     def content(self, bucket: str, name: str) -> bytes:
         """Return what an object holds."""
-        return bytes(self.storage.get_file(bucket, name))
+        with self.one_at_a_time:
+            return bytes(self.storage.get_file(bucket, name))
 
     def stop(self) -> None:
         """End it."""

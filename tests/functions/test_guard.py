@@ -30,6 +30,8 @@ from tests.support import free_port, running_function
 pytestmark = pytest.mark.xdist_group("guard")
 
 GUARDED = Path(__file__).parent.parent / "samples" / "guarded.py"
+STREAMING = GUARDED.with_name("streaming.py")
+STREAMED = b"0" * 100_000 + b"1" * 100_000 + b"2" * 100_000
 RESULT = b'{"model":"m","version":"1","instances":[1],"predictions":[2]}'
 JSON = {"Content-Type": "application/json"}
 CANARY = "kanarienvogel"
@@ -79,6 +81,15 @@ def predict(tmp_path_factory):
     folder = tmp_path_factory.mktemp("predict")
     env = {"STATE_DIR": str(folder), "THREADS": "4", "MODELS_DIR": str(folder)}
     with running_function("predict", env, folder / "log") as running:
+        yield running
+
+
+@pytest.fixture(scope="module", params=["2", "1"], ids=["threads", "sync"])
+def streaming(request, tmp_path_factory):
+    """The sample of streams, on both of gunicorn's workers; a reader has a second for a piece."""
+    folder = tmp_path_factory.mktemp("streaming")
+    env = {"STATE_DIR": str(folder), "THREADS": request.param}
+    with running_function("streaming", env, folder / "log", STREAMING) as running:
         yield running
 
 
@@ -545,6 +556,92 @@ def test_a_connection_serves_again_after_an_answer_and_after_a_handlers_refusal(
 
     assert [answer.status for answer in answers] == [201, 400, 400, 201, 201]
     assert {answer.headers["Connection"] for answer in answers} == {"keep-alive"}
+
+
+# Streams
+
+
+def test_a_stream_is_chunked_and_logged_when_it_ends(streaming):
+    """Its length is not known before; its one log line has what came of it."""
+    answer = exchange(streaming, head("GET", "/whole", {"X-Request-Id": "whole"}), "GET")
+
+    assert (answer.status, answer.body) == (200, STREAMED)
+    assert answer.headers["Transfer-Encoding"] == "chunked"
+    assert answer.headers["Content-Length"] is None
+    (line,) = lines_of(streaming, "whole")
+    assert (line["severity"], line["outcome"], line["parts"]) == ("INFO", "OK", 3)
+
+
+def test_a_stream_to_an_old_client_ends_with_its_connection(streaming):
+    """HTTP/1.0 has no chunks."""
+    answer = exchange(streaming, b"GET /whole HTTP/1.0\r\n\r\n", "GET")
+
+    assert (answer.status, answer.body, answer.headers["Connection"]) == (200, STREAMED, "close")
+
+
+def test_a_connection_serves_again_after_a_stream(tmp_path):
+    """The end of a stream is as clear as that of any answer."""
+    env = {"STATE_DIR": str(tmp_path), "THREADS": "2"}
+    with (
+        running_function("streaming", env, tmp_path / "log", STREAMING) as running,
+        connect(running) as sock,
+    ):
+        answers = []
+        for path in ("/whole", "/health", "/whole"):
+            sock.sendall(head("GET", path))
+            answers.append(receive(sock, "GET").body)
+
+    assert answers == [STREAMED, b'{"status":"ok"}\n', STREAMED]
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+@pytest.mark.parametrize(
+    ("kind", "outcome", "told"), [("unavailable", "STORE_UNAVAILABLE", "detail"), ("crash", "INTERNAL", "stack_trace")]
+)
+def test_a_stream_that_fails_breaks_its_connection(streaming, version, kind, outcome, told):
+    """The status was sent before; what must not happen is that half an answer looks like a whole one."""
+    identity = f"{kind}-{version}"
+    with connect(streaming) as sock:
+        sock.sendall(f"GET /{kind} HTTP/{version}\r\nHost: a\r\nX-Request-Id: {identity}\r\n\r\n".encode())
+        response = http.client.HTTPResponse(sock, method="GET")
+        response.begin()
+        with pytest.raises((ConnectionResetError, http.client.IncompleteRead)):
+            response.read()
+
+    (line,) = lines_of(streaming, identity)
+    assert (line["severity"], line["outcome"], line["parts"]) == ("ERROR", outcome, 3)
+    assert line["httpRequest"]["status"] == 200
+    assert line[told]
+    assert "Error handling request" not in streaming.log_path.read_text()
+
+
+def test_a_client_that_hangs_up_ends_the_stream(streaming):
+    """Nothing goes on for nobody."""
+    with connect(streaming) as sock:
+        sock.sendall(head("GET", "/endless", {"X-Request-Id": "gone"}))
+        sock.recv(1000)
+
+    (line,) = lines_of(streaming, "gone")
+
+    assert (line["severity"], line["outcome"]) == ("WARNING", "CLIENT_GONE")
+    assert "parts" in line
+
+
+def test_a_reader_that_stands_still_is_waited_for_and_then_let_go(streaming):
+    """No more is made than the system's buffers hold, and the thread is free again after the reader's second."""
+    before = json.loads(exchange(streaming, head("GET", "/made"), "GET").body)["made"]
+    began = time.monotonic()
+    with connect(streaming) as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 100_000)
+        sock.sendall(head("GET", "/endless", {"X-Request-Id": "still"}))
+
+        (line,) = lines_of(streaming, "still")
+
+    assert 1 <= time.monotonic() - began < 10
+    made = json.loads(exchange(streaming, head("GET", "/made"), "GET").body)["made"] - before
+    assert made == line["parts"]
+    assert made < 100
+    assert line["outcome"] == "CLIENT_GONE"
 
 
 # Dialects

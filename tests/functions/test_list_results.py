@@ -1,14 +1,17 @@
 """list-results finds what was kept: filters, pages, counts, one by id; payloads come back as they were."""
 
 import json
+import shutil
+import sqlite3
 from datetime import timedelta
 
 import pytest
 
-from shared.stores import open_store
+from shared.stores import open_results
 from tests.contract.factories import NOW, a_result
 
 ID = "a" * 26
+LARGE = f'"{"x" * 1_000_000}"'
 
 
 @pytest.fixture
@@ -22,7 +25,7 @@ def keep(state_dir):
     """Return a writer of results into the store that the function reads."""
 
     def write(*results):
-        store = open_store(f"sqlite:///{state_dir}/nightshift.db")
+        store = open_results(f"sqlite:///{state_dir}/nightshift.db", f"file://{state_dir}/objects")
         try:
             store.create_results(results)
         finally:
@@ -86,6 +89,12 @@ def test_nothing_is_an_empty_page(list_results):
         ("page_size=0", [2, 1, 0]),
         ("page_size=1000000000", [2, 1, 0]),
         ("page_token=&fields=&count=false", [2, 1, 0]),
+        ("model=a%27%20OR%20%271%27=%271", []),
+        ("model=%27%3B%20DROP%20TABLE%20results%3B--", []),
+        ("label.run=x%27%29%20OR%201%3D1--", []),
+        (f"model={'a' * 128}", []),
+        (f"model=a&version={'1' * 64}", []),
+        (f"label.run={'%F0%9F%99%82' * 256}", []),
     ],
 )
 def test_each_parameter_does_what_it_says(list_results, three, query, indices):
@@ -113,13 +122,20 @@ def test_each_parameter_does_what_it_says(list_results, three, query, indices):
         *((f"label.{name}=x", "INVALID_LABEL") for name in ("", "1", "a%3Db", "a%00", "%ff", "a" * 64)),
         ("label.a=1&label.a=2", "REPEATED_PARAMETER"),
         ("model=a&model=a", "REPEATED_PARAMETER"),
-        ("limit=5", "UNKNOWN_PARAMETER"),
+        *((f"limit={text}", "UNKNOWN_PARAMETER") for text in ("5", "-1", "0", "1e9", "abc")),
+        *((f"{name}=x", "UNKNOWN_PARAMETER") for name in ("__name__", "owner.id", "offset", "filter", "id", "labels")),
+        ("model[$ne]=x", "UNKNOWN_PARAMETER"),
+        ("instances=1&predictions=2", "UNKNOWN_PARAMETER"),
+        (f"model={'a' * 129}", "FILTER_TOO_LONG"),
+        (f"model=a&version={'1' * 65}", "FILTER_TOO_LONG"),
+        (f"label.run={'a' * 257}", "FILTER_TOO_LONG"),
+        ("label.run=%00", "INVALID_TEXT"),
         ("Model=a", "UNKNOWN_PARAMETER"),
         ("label=x", "UNKNOWN_PARAMETER"),
         ("fields=id,payload", "UNKNOWN_FIELD"),
         ("fields=id,", "UNKNOWN_FIELD"),
         ("model=%00", "INVALID_TEXT"),
-        *((f"page_token={text}", "INVALID_PAGE_TOKEN") for text in ("x", "AAAA", "a" * 2000, "%F0%9F%99%82", "../x")),
+        *((f"page_token={text}", "INVALID_PAGE_TOKEN") for text in ("x", "AAAA", "a" * 8000, "%F0%9F%99%82", "../x")),
     ],
 )
 def test_a_parameter_that_is_wrong_is_named(list_results, three, query, expected):
@@ -127,6 +143,14 @@ def test_a_parameter_that_is_wrong_is_named(list_results, three, query, expected
     answer = list_results.get(f"/?{query}")
 
     assert (answer.status_code, reason(answer)) == (400, expected)
+
+
+@pytest.mark.parametrize("query", ["page_token=" + "a" * 1_000_000, "model=" + "a" * 10_000])
+def test_a_url_without_measure_is_414(list_results, query):
+    """A token or a value of a megabyte is refused before anybody looks at it."""
+    answer = list_results.get(f"/?{query}")
+
+    assert (answer.status_code, reason(answer)) == (414, "URI_TOO_LONG")
 
 
 @pytest.mark.parametrize(
@@ -144,6 +168,7 @@ def test_a_parameter_that_is_wrong_is_named(list_results, three, query, expected
             "/.",
             "/a/b",
         ),
+        *("/a/b/c", "/%2f", "/__name__", "/" + "a" * 25 + "%00", "/" + "a" * 27),
         *("/" + "a" * 1501, "/" + "A" * 26, "/" + "a" * 26 + "%0a", "/'%20OR%201=1", "/%E2%80%AEabc"),
     ],
 )
@@ -199,6 +224,32 @@ def test_a_token_with_a_character_changed_is_refused(list_results, three):
     }
 
 
+def test_a_token_of_another_deployment_is_refused(client, three):
+    """A token is signed with the key of the deployment that gave it."""
+    token = client("list_results", PAGE_TOKEN_KEY="k" * 16).get("/?page_size=1").json["next_page_token"]
+
+    answer = client("list_results", PAGE_TOKEN_KEY="l" * 16).get(f"/?page_token={token}")
+
+    assert (answer.status_code, reason(answer)) == (400, "INVALID_PAGE_TOKEN")
+
+
+@pytest.mark.parametrize("order", ["asc", "desc"])
+def test_results_that_arrive_between_pages_are_neither_skipped_nor_repeated(list_results, keep, order):
+    """Everything that was there at first comes once, among many equal times; what is new at most once."""
+    before = [chr(97 + number) * 26 for number in range(26)]
+    keep(*(a_result(id=each, created_at=NOW + timedelta(microseconds=n // 9)) for n, each in enumerate(before)))
+    found, token, pages = [], "", 0
+
+    while token or not pages:
+        page = list_results.get(f"/?order={order}&page_size=4&page_token={token}").json
+        found += [result["id"] for result in page["results"]]
+        token, pages = page["next_page_token"], pages + 1
+        keep(*(a_result(created_at=NOW + timedelta(microseconds=n)) for n in range(3) if pages < 9))
+
+    assert len(found) == len(set(found))
+    assert [each for each in found if each in before] == sorted(before, reverse=order == "desc")
+
+
 def test_a_token_may_be_used_with_other_fields(list_results, three):
     """How results are shown is not part of the question."""
     token = list_results.get("/?page_size=1&fields=id&count=true").json["next_page_token"]
@@ -210,8 +261,18 @@ def test_count_adds_the_total_of_the_whole_query(list_results, three):
     """total_size is there when asked and does not depend on the page."""
     counted = list_results.get("/?model=a&page_size=1&count=true").json
 
-    assert counted["total_size"] == 2
-    assert "total_size" not in list_results.get("/?model=a").json
+    assert (counted["total_size"], counted["total_size_includes_expired"]) == (2, True)
+    assert list_results.get("/?model=a").json.keys() == {"results", "next_page_token"}
+
+
+def test_the_total_counts_what_has_expired_and_says_so(list_results, keep):
+    """Counting only what is left would mean reading it."""
+    keep(a_result(id=ID), a_result(expires_at=NOW - timedelta(days=9999)))
+
+    answer = list_results.get("/?count=true").json
+
+    assert [result["id"] for result in answer["results"]] == [ID]
+    assert (answer["total_size"], answer["total_size_includes_expired"]) == (2, True)
 
 
 def test_fields_choose_and_order_the_members(list_results, three):
@@ -248,7 +309,10 @@ def test_non_finite_numbers_become_null_when_asked(list_results, keep):
 
 def test_one_result_shows_everything_that_was_kept(list_results, keep):
     """The members of a result, times in UTC to the microsecond."""
-    keep(a_result(id=ID, labels={"who": "Zoë"}, request_id="r"))
+    keep(
+        a_result(id=ID, labels={"who": "Zoë"}, request_id="r", expires_at=NOW + timedelta(days=20_000)),
+        a_result(id="b" * 26, created_at=NOW - timedelta(days=1)),
+    )
 
     assert list_results.get(f"/{ID}").json == {
         "id": ID,
@@ -260,7 +324,9 @@ def test_one_result_shows_everything_that_was_kept(list_results, keep):
         "labels": {"who": "Zoë"},
         "request_id": "r",
         "summary": {"count": 1, "classes": ["3"], "scores": [0.5]},
+        "expires_at": "2081-08-25T12:00:00.000000Z",
     }
+    assert list_results.get("/" + "b" * 26).json["expires_at"] is None
 
 
 def test_expired_results_are_not_shown(list_results, keep):
@@ -292,7 +358,83 @@ def test_a_result_larger_than_a_page_is_a_page(list_results, keep):
     """One result always comes, however large it is."""
     keep(*(a_result(id=letter * 26, instances=f'"{letter * 25_000_000}"') for letter in "ab"))
 
-    first = list_results.get("/?fields=id").json
-    second = list_results.get(f"/?fields=id&page_token={first['next_page_token']}").json
+    first = list_results.get("/?fields=id,instances").json
+    second = list_results.get(f"/?fields=id,instances&page_token={first['next_page_token']}").json
+    third = list_results.get(f"/?page_token={second['next_page_token']}").json
 
-    assert [result["id"] for result in first["results"] + second["results"]] == ["b" * 26, "a" * 26]
+    assert [[result["id"] for result in page["results"]] for page in (first, second, third)] == [
+        *(["b" * 26], ["a" * 26], [])
+    ]
+    assert third["next_page_token"] == ""
+
+
+def test_pages_of_large_text_in_other_scripts_lose_nothing(list_results, keep):
+    """Where a page ends is counted in bytes or in characters, and no result falls in between."""
+    keep(*(a_result(id=letter * 26, instances=f'"{"é" * 6_500_000}"') for letter in "abcde"))
+    found, token, pages = [], "", 0
+
+    while token or not pages:
+        page = list_results.get(f"/?fields=id,predictions&page_token={token}").json
+        found += [result["id"] for result in page["results"]]
+        token, pages = page["next_page_token"], pages + 1
+
+    assert found == [letter * 26 for letter in "edcba"]
+
+
+def test_without_payloads_all_results_fit_on_one_page(list_results, keep):
+    """What is not shown takes no room."""
+    keep(*(a_result(id=letter * 26, instances=f'"{letter * 9_000_000}"') for letter in "abcde"))
+
+    assert len(ids_of(list_results.get("/?fields=id,labels"))) == 5
+
+
+@pytest.mark.parametrize("path", [f"/{ID}", "/"])
+def test_fields_without_payloads_read_none(list_results, keep, state_dir, path):
+    """They are left to the database and the object store, which may lack them altogether."""
+    keep(a_result(id=ID), a_result(id="b" * 26, instances=LARGE))
+    shutil.rmtree(state_dir / "objects")
+    with sqlite3.connect(state_dir / "nightshift.db") as connection:
+        for column in ("instances", "predictions"):
+            connection.execute(f"ALTER TABLE results DROP COLUMN {column}")
+    connection.close()
+    fields = "id,created_at,model,version,labels,request_id,summary,expires_at"
+
+    assert list_results.get(f"{path}?fields={fields}").status_code == 200
+    assert list_results.get(f"{path}?fields=id,predictions").status_code == 500
+
+
+def test_a_payload_that_was_lost_says_so_and_hides_no_other_result(list_results, keep, state_dir):
+    """No half of it is ever shown; everything but payloads still lists."""
+    keep(a_result(id=ID, instances=LARGE), a_result(id="b" * 26))
+    (stored,) = (path for path in (state_dir / "objects").rglob("*") if path.is_file())
+    stored.write_bytes(stored.read_bytes()[:-100])
+
+    one, page = list_results.get(f"/{ID}"), list_results.get("/")
+
+    for answer in (one, page):
+        assert (answer.status_code, reason(answer)) == (500, "PAYLOAD_LOST")
+        assert answer.json["error"]["details"][0]["metadata"] == {"id": ID}
+    assert list_results.get("/" + "b" * 26).status_code == 200
+    assert ids_of(list_results.get("/?fields=id,summary")) == ["b" * 26, ID]
+
+
+def test_a_row_that_was_altered_reads_no_other_file(list_results, keep, state_dir):
+    """The name of an object leads nowhere but into its folder."""
+    keep(a_result(id=ID, instances=LARGE))
+    for name in ("../nightshift.db", "/etc/passwd", "payloads/../../nightshift.db", "payloads/a/..", "a\0b", ""):
+        with sqlite3.connect(state_dir / "nightshift.db") as connection:
+            connection.execute("UPDATE results SET payload_object = json_set(payload_object, '$.name', ?)", [name])
+        connection.close()
+
+        answer = list_results.get(f"/{ID}")
+
+        assert (answer.status_code, reason(answer)) == (500, "PAYLOAD_LOST")
+
+
+def test_non_finite_numbers_become_null_without_making_text_longer(list_results, keep):
+    """What is beyond ASCII stays as it is, and half a pair of surrogates stays escaped."""
+    keep(a_result(id=ID, instances='["é🙂\\ud800\\n", NaN]'))
+
+    answer = list_results.get(f"/{ID}?non_finite=null&fields=instances")
+
+    assert answer.data == '{"instances":["é🙂\\ud800\\n",null]}\n'.encode()

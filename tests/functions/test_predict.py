@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 import shutil
 
 import numpy
@@ -283,8 +284,49 @@ def test_a_tampered_model_is_refused_and_the_others_serve(client, tmp_path):
         file.write(b"tampered")
     predict = client("predict", MODELS_DIR=str(models))
 
-    sound = post(predict, {"instances": [IMAGE]}, path="/v1/models/digits/versions/1:predict")
     tampered = post(predict, {"instances": [IMAGE]})
+    sound = post(predict, {"instances": [IMAGE]}, path="/v1/models/digits/versions/1:predict")
+    default = predict.post("/v1/models/digits:predict", json={"instances": [IMAGE]})
+    again = post(predict, {"instances": [IMAGE]}, path="/v1/models/digits/versions/2:predict")
+    status = predict.get("/v1/models/digits").json["model_version_status"]
 
-    assert sound[0] == 200
-    assert tampered == (500, {"error": "digits/2/model.tflite: sha256 does not match model.json"})
+    why = "digits/2/model.tflite: sha256 does not match model.json"
+    assert tampered == again == (500, {"error": why})
+    assert sound[0] == default.status_code == 200
+    assert default.headers["X-Nightshift-Version"] == "1"
+    assert [(found["version"], found["state"], found["status"]["error_message"]) for found in status] == [
+        *(("1", "AVAILABLE", ""), ("2", "END", why)),
+    ]
+
+
+def test_ready_means_that_the_default_answers(client, tmp_path):
+    """A version that does not load is found by the probe, before any caller, and gives way to the one before it."""
+    models = tmp_path / "models"
+    shutil.copytree(ROOT / "model/digits/1", models / "digits/1")
+    shutil.copytree(ROOT / "model/digits/1", models / "digits/2")
+    manifest = models / "digits/2/model.json"
+    manifest.write_text(manifest.read_text().replace('"version": 1', '"version": 2'))
+    (models / "digits/2/model.tflite").write_bytes(b"tampered")
+    predict = client("predict", MODELS_DIR=str(models))
+
+    ready = predict.get("/v2/health/ready")
+    answer = predict.post("/v1/models/digits:predict", json={"instances": [IMAGE]})
+
+    assert (ready.status_code, answer.status_code) == (200, 200)
+    assert answer.headers["X-Nightshift-Version"] == "1"
+
+
+def test_a_model_that_cannot_fit_is_refused_before_it_is_read(client, tmp_path):
+    """Rather than end the process, and everything else it answers, half way through loading."""
+    models = tmp_path / "models"
+    shutil.copytree(ROOT / "model/digits/1", models / "digits/1")
+    manifest = models / "digits/1/model.json"
+    document = json.loads(manifest.read_text())
+    document["files"]["variables/huge"] = {"bytes": 10**15, "sha256": "0" * 64}
+    manifest.write_text(json.dumps(document))
+    predict = client("predict", MODELS_DIR=str(models))
+
+    status, body = post(predict, {"instances": [IMAGE]})
+
+    assert status == 500
+    assert re.fullmatch(r"digits/1: its files are 1,000,000,000 MB, and there are [0-9,]+ MB of memory", body["error"])

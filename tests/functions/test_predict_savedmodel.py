@@ -182,6 +182,14 @@ def test_what_the_model_itself_refuses_is_the_callers_fault(predict):
     assert "/" not in answer["error"].replace("/v1/", "")
 
 
+def test_metadata_shows_an_unknown_rank_and_half_floats_as_tensorflow_names_them(predict):
+    """Any number of dimensions is not the same as none."""
+    signatures = predict.get("/v1/models/texts/metadata").json["metadata"]["signature_def"]["signature_def"]
+
+    assert signatures["loose"]["inputs"]["x"]["tensor_shape"] == {"dim": [], "unknown_rank": True}
+    assert signatures["half"]["inputs"]["x"]["dtype"] == "DT_HALF"
+
+
 def test_an_element_type_that_json_cannot_carry_is_501(predict):
     """As TensorFlow Serving answers for halves."""
     status, answer = post(predict, "/v1/models/texts:predict", {"signature_name": "half", "instances": [1.0]})

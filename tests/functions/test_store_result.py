@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from shared.config import ROOT
-from shared.stores import open_store
+from shared.stores import open_results
 from tests.contract.factories import NOW, in_parallel
 
 RESULT = {"model": "digits", "version": "1", "instances": [[1, 2]], "predictions": [{"digit": 3}]}
@@ -23,7 +23,7 @@ def kept(state_dir):
     """Return a reader of what the store holds under an id."""
 
     def get(result_id):
-        store = open_store(f"sqlite:///{state_dir}/nightshift.db")
+        store = open_results(f"sqlite:///{state_dir}/nightshift.db", f"file://{state_dir}/objects")
         try:
             return store.get_result(result_id, NOW)
         finally:
@@ -39,7 +39,7 @@ def count(state_dir):
     def read():
         from shared.records import ResultQuery
 
-        store = open_store(f"sqlite:///{state_dir}/nightshift.db")
+        store = open_results(f"sqlite:///{state_dir}/nightshift.db", f"file://{state_dir}/objects")
         try:
             return store.count_results(ResultQuery())
         finally:
@@ -73,7 +73,7 @@ def test_a_result_is_kept_and_answered_with_its_id(store_result, kept):
 
     assert answer.status_code == 201
     assert "Idempotency-Replayed" not in answer.headers
-    assert answer.json.keys() == {"id", "created_at", "model", "version", "labels", "request_id"}
+    assert answer.json.keys() == {"id", "created_at", "model", "version", "labels", "request_id", "expires_at"}
     result = kept(answer.json["id"])
     assert (result.instances, result.predictions) == ("[ [1]]", '[{"digit": 3}]')
     assert (result.model, result.version, result.labels, result.request_id) == ("digits", "1", {"who": "Zoë"}, None)
@@ -430,6 +430,27 @@ def test_a_callers_summary_is_checked(store_result, summary):
     answer = post(store_result, {**RESULT, "summary": summary})
 
     assert (answer.status_code, reason(answer)) == (400, "INVALID_SUMMARY")
+
+
+def test_a_summary_that_is_too_long_is_a_count_alone(client, kept):
+    """What the model declares is worked out here, so it is cut here; the payload stays whole."""
+    predictions = [{"digit": f"class {number:06}"} for number in range(5000)]
+
+    answer = post(client("store_result", MODELS_DIR=str(ROOT / "model")), {**RESULT, "predictions": predictions})
+
+    assert json.loads(kept(answer.json["id"]).summary) == {"count": 5000}
+    assert json.loads(kept(answer.json["id"]).predictions) == predictions
+
+
+@pytest.mark.parametrize(("classes", "status"), [(6550, 201), (6560, 400)])
+def test_a_callers_summary_has_a_limit(store_result, classes, status):
+    """Beside the payload it has to fit into what a database takes as one document."""
+    summary = {"count": classes, "classes": ["1234567"] * classes}
+
+    answer = post(store_result, {**RESULT, "predictions": [1] * classes, "summary": summary})
+
+    assert answer.status_code == status
+    assert status == 201 or reason(answer) == "INVALID_SUMMARY"
 
 
 def test_a_broken_model_json_costs_only_its_own_summaries(client, tmp_path, kept):

@@ -11,22 +11,26 @@ LAYERS = (
     ("errors",),
     ("records",),
     ("ports", "config", "lazy", "log", "patience", "strict_json"),
-    ("routing", "bodies", "request_log", "paging", "events", "jobs"),
+    ("routing", "bodies", "request_log", "paging", "events", "jobs", "bucket", "topics"),
+    ("sending",),
     ("guard", "stores"),
     ("endpoint",),
 )
 PACKAGES = ("shared", "model", "functions", "scheduler")
-MODEL_MAY_USE = {"shared.errors", "shared.records", "shared.lazy", "shared.log"}
+MODEL_MAY_USE = {"shared.errors", "shared.records", "shared.lazy", "shared.log", "shared.bucket"}
 # Third-party packages with one door each, by top-level name: the files and folders that may import them.
 DOORS = {
     "flask": ("shared/endpoint.py", "functions/web/"),
     "functions_framework": ("functions/*/main.py",),
     "sqlalchemy": ("shared/stores/sql/",),
     "sqlite3": ("shared/stores/sql/",),
+    "psycopg": ("shared/stores/sql/",),
+    "alembic": ("shared/stores/sql/",),
     "ai_edge_litert": ("model/runtimes/", "model/training/"),
     "tensorflow": ("model/runtimes/", "model/training/"),
     "yaml": ("shared/jobs.py", "functions/_staging/", "model/choices.py", "model/labelling.py"),
-    "google": ("model/savedmodel/", "model/storage/bucket.py"),
+    "grpc": ("shared/stores/firestore/", "shared/topics.py"),
+    "google": ("model/savedmodel/", "shared/bucket.py", "shared/stores/firestore/", "shared/topics.py"),
 }
 # Where the time may be read: where functions are composed, where lines are stamped, and on the laptop.
 CLOCK_DOORS = ("functions/*/main.py", "shared/log.py", "functions/_local/", "functions/__main__.py", "scheduler/")

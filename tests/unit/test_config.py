@@ -38,6 +38,7 @@ def test_an_empty_environment_is_a_laptop():
         models_dir=ROOT / "model",
         default_model=None,
         store_url=f"sqlite:///{ROOT}/.local/nightshift.db",
+        objects_url=f"file://{ROOT}/.local/objects",
         state_dir=ROOT / ".local",
         threads=4 * os.cpu_count(),
         max_body_bytes=None,
@@ -49,6 +50,8 @@ def test_an_empty_environment_is_a_laptop():
         },
         page_token_key=None,
         project_id=None,
+        predictions_topic="predictions",
+        log_predictions=0.0,
         environment="local",
         in_cloud=False,
     )
@@ -67,6 +70,9 @@ def test_every_variable_is_taken():
             "PREDICT_URL": "https://predict.example/",
             "PAGE_TOKEN_KEY": "0123456789abcdef",
             "PROJECT_ID": "observatory",
+            "OBJECTS_URL": "gs://payloads/here",
+            "LOG_PREDICTIONS": "0.25",
+            "PREDICTIONS_TOPIC": "answers",
             "ENVIRONMENT": "staging",
         }
     )
@@ -77,6 +83,8 @@ def test_every_variable_is_taken():
     assert settings.urls["predict"] == "https://predict.example"
     assert settings.page_token_key == b"0123456789abcdef"
     assert (settings.project_id, settings.environment) == ("observatory", "staging")
+    assert settings.objects_url == "gs://payloads/here"
+    assert (settings.log_predictions, settings.predictions_topic) == (0.25, "answers")
 
 
 def test_all_problems_are_reported_at_once():
@@ -110,6 +118,46 @@ def test_a_url_is_http(url):
     assert problems({"LIST_RESULTS_URL": url}) == [
         f"LIST_RESULTS_URL: expected http:// or https://, got {url!r}",
     ]
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["sqlite:///x.db", "postgresql+psycopg://u:p@h/db", "firestore://project-1/(default)", "firestore://p/d?shards=4"],
+)
+def test_a_store_is_one_of_three_databases(url):
+    """The URL goes to the store as it is."""
+    assert Settings.from_env({"STORE_URL": url}).store_url == url
+
+
+@pytest.mark.parametrize(
+    "url", ["mysql://u:secret@h/db", "postgresql://u:secret@h/db", "firestore://p", "sqlite://", "x"]
+)
+def test_any_other_store_is_refused_without_its_password(url):
+    """A URL may hold a secret, and problems are printed."""
+    (problem,) = problems({"STORE_URL": url})
+
+    assert problem.startswith("STORE_URL: expected sqlite:///path, postgresql+psycopg://")
+    assert "secret" not in problem
+
+
+@pytest.mark.parametrize("url", ["s3://x", "gs://A", "file://x", "/tmp/x", "gs://"])
+def test_payloads_go_to_a_folder_or_a_bucket(url):
+    """Nothing else keeps them."""
+    assert problems({"OBJECTS_URL": url}) == [f"OBJECTS_URL: expected file:///path or gs://bucket/prefix, got {url!r}"]
+
+
+@pytest.mark.parametrize("text", ["-1", "1.1", "2", "half", "1e-3", "50%", "0.", "nan"])
+def test_a_share_is_from_0_to_1(text):
+    """Neither a percentage nor a word."""
+    assert problems({"LOG_PREDICTIONS": text}) == [f"LOG_PREDICTIONS: expected a share from 0 to 1, got {text!r}"]
+
+
+def test_the_cloud_takes_no_folder_for_payloads():
+    """It would be lost with the instance, and there is no default."""
+    (problem,) = problems({"K_SERVICE": "store-result", "OBJECTS_URL": "file:///x"})
+
+    assert problem.startswith("OBJECTS_URL: a folder is lost")
+    assert Settings.from_env({"K_SERVICE": "store-result"}).objects_url == ""
 
 
 def test_the_cloud_takes_no_sqlite():

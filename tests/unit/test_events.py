@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.errors import InvalidRequestError
-from shared.events import parse_message, push_body
+from shared.events import Delivery, delivery_of, parse_message, push_body
 
 
 def envelope(**members):
@@ -53,6 +53,17 @@ def test_an_envelope_that_is_none_names_the_member(body, words):
 
     assert raised.value.message.startswith(words)
     assert raised.value.reason == "INVALID_EVENT"
+
+
+@settings(max_examples=50, deadline=None, database=None)
+@given(data=st.binary(max_size=40))
+def test_a_delivery_may_hold_any_bytes(data):
+    """What a message holds is not read, so that it can be kept to the byte."""
+    body = {"message": {"data": base64.b64encode(data).decode(), "messageId": "7", "attributes": {"a": "b"}}}
+
+    wrapped = {"specversion": "1.0", "data": body}
+
+    assert delivery_of(body) == delivery_of(wrapped) == Delivery(data, {"a": "b"}, "7", None, None)
 
 
 @pytest.mark.parametrize("data", [None, "", encoded(""), encoded(" \n"), encoded("{}")])

@@ -2,13 +2,18 @@
 
 import io
 import json
+import socket
 
+import flask
 import pytest
 
-from shared.endpoint import google_error
+from shared.endpoint import Endpoint, google_error
+from shared.errors import UnavailableError
 from shared.guard import Guard, Limits
+from shared.log import note
 from shared.request_log import RequestLog
 from shared.routing import Response, Route, Router
+from shared.sending import Stream
 
 
 def guarded(answer, **limits):
@@ -129,3 +134,89 @@ def test_only_a_last_answer_ends_the_reading_side(capfd, environ, shut):
     if shut:
         returned.close()
     assert sock.shut == shut
+
+
+def test_a_stream_is_sent_in_small_pieces_and_has_no_length(capfd):
+    """However large its parts: a slow reader must be able to take one in time."""
+    parts = [b"a" * 200_000, b"", b"b"]
+    started = []
+
+    returned = guarded(lambda *_: Response(iter(parts)))(POST, lambda *args: started.append(args))
+    pieces = list(returned)
+
+    assert b"".join(pieces) == b"".join(parts)
+    assert max(map(len, pieces)) == 65_536
+    assert "Content-Length" not in dict(started[0][1])
+    assert capfd.readouterr().out == ""
+    returned.close()
+    returned.close()
+    (line,) = capfd.readouterr().out.splitlines()
+    assert json.loads(line)["outcome"] == "OK"
+
+
+POST = {"REQUEST_METHOD": "POST", "PATH_INFO": "/", "QUERY_STRING": ""}
+
+
+def test_a_stream_that_fails_never_ends_well(capfd):
+    """The server is told by an exception, the log by a line; the caller by a broken connection."""
+
+    def fails():
+        yield b"half"
+        raise UnavailableError("for the log alone", reason="STORE_UNAVAILABLE")
+
+    returned = guarded(lambda *_: Response(fails()))(POST, lambda *_: None)
+    pieces = iter(returned)
+
+    assert next(pieces) == b"half"
+    with pytest.raises(ConnectionResetError):
+        next(pieces)
+    returned.close()
+    line = json.loads(capfd.readouterr().out)
+    assert (line["severity"], line["outcome"], line["detail"]) == ("ERROR", "STORE_UNAVAILABLE", "for the log alone")
+    assert line["httpRequest"]["status"] == 200
+
+
+@pytest.mark.parametrize("server", ["gunicorn.socket", "werkzeug.socket"])
+def test_a_stream_that_fails_resets_its_connection_on_either_server(server):
+    """An orderly end of the connection could pass for the end of the answer."""
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_connection(listener.getsockname()) as client:
+        ours, _ = listener.accept()
+        returned = Stream(iter(map(int, [b"x"])), {server: ours}, {}, False, lambda _: None, 1.0)
+
+        with pytest.raises(ConnectionResetError):
+            list(returned)
+        returned.close()
+
+        with pytest.raises(ConnectionResetError):
+            client.recv(1)
+        ours.close()
+
+
+def test_a_stream_that_nobody_reads_on_is_closed_with_what_it_noted(capfd):
+    """The work ends at once, not when the garbage is collected."""
+
+    def endless():
+        try:
+            while True:
+                yield b"more"
+        finally:
+            note(ended=True)
+
+    returned = guarded(lambda *_: Response(endless()))(POST, lambda *_: None)
+    next(iter(returned))
+    returned.close()
+
+    line = json.loads(capfd.readouterr().out)
+    assert (line["severity"], line["outcome"], line["ended"]) == ("WARNING", "CLIENT_GONE", True)
+
+
+def test_a_stream_without_a_guard_is_a_stream_of_flask():
+    """Where a function is called without its server, its streams are Flask's to send."""
+    route = Route("GET", "/", lambda _: Response(iter([b"a", b"b"]), content_type="text/plain"))
+    endpoint = Endpoint("sample", [route], Limits(1000))
+
+    with flask.Flask("sample").test_request_context("/"):
+        answer = endpoint(flask.request)
+
+    assert answer.is_streamed
+    assert answer.get_data() == b"ab"

@@ -202,6 +202,25 @@ def test_a_wait_that_is_too_long_ends_in_503_and_is_never_run(sums, pool, queue_
     assert sums.batches == [1]
 
 
+def test_a_model_that_does_not_come_back_is_seen(sums, pool, queue_of):
+    """Only while every lane is at the call it was at: one that answers, however slowly, is not stuck."""
+    runtime = queue_of(sums, lanes=2)
+    idle = runtime.stuck_seconds()
+    first = ask(pool, runtime, 1)
+    assert sums.begun.acquire(timeout=20)
+    half = runtime.stuck_seconds()
+    second = ask(pool, runtime, 2)
+    assert sums.begun.acquire(timeout=20)
+
+    stuck = [runtime.stuck_seconds(), runtime.stuck_seconds()]
+    sums.gate.set()
+    first.result(20), second.result(20)
+
+    assert (idle, half) == (0, 0)
+    assert 0 < stuck[0] < stuck[1]
+    assert runtime.stuck_seconds() == 0
+
+
 def test_lanes_run_beside_each_other(sums, pool, queue_of):
     """With two lanes the second request begins while the first runs."""
     runtime = queue_of(sums, lanes=2)

@@ -13,9 +13,8 @@ import pytest
 from model.__main__ import main
 from model.adding.target import BucketTarget
 from model.registry import Registry
-from model.storage import bucket as bucket_module
-from model.storage.bucket import Bucket, Stored
 from model.storage.bucket_storage import BucketStorage
+from shared.bucket import Bucket, Stored
 from shared.errors import ConfigurationError, ConflictError, ModelError, UnavailableError
 from tests.unit.test_model_savedmodel import OLD_KERAS
 
@@ -45,7 +44,7 @@ def downloads(emulator):
 
 def refuse_reads(monkeypatch, seconds=0.3):
     """Let the client give up soon on what it tries again."""
-    monkeypatch.setattr(bucket_module, "_RETRY", bucket_module._RETRY.with_timeout(seconds))
+    monkeypatch.setattr(Bucket.__init__, "__defaults__", (*Bucket.__init__.__defaults__[:2], seconds))
 
 
 def test_a_bucket_lists_what_a_folder_of_the_same_files_lists(models, tmp_path):
@@ -305,7 +304,7 @@ def test_a_version_is_uploaded_with_its_description_last(models):
     order = []
     emulator.before = lambda method, path: order.append(emulator.names(name))
 
-    staged_digits(BucketTarget(Bucket(url)))
+    staged_digits(BucketTarget(Bucket(url, ModelError)))
 
     *_, before_last, last = [names for names in (*order, emulator.names(name)) if names]
     assert set(last) - set(before_last) == {"team/models/digits/2/model.json"}
@@ -317,7 +316,7 @@ def test_a_version_in_a_bucket_is_never_overwritten(models):
     """Neither one that was there nor one that comes during the upload; what is there stays as it was."""
     emulator, name, url = models
     emulator.put(name, "team/models/digits/2/model.json", b"theirs")
-    target = BucketTarget(Bucket(url))
+    target = BucketTarget(Bucket(url, ModelError))
 
     with pytest.raises(ConflictError, match="digits version 2 exists already in"):
         target.new_version("digits", 2)
@@ -336,7 +335,7 @@ def test_what_an_upload_that_failed_left_is_taken_away(models, monkeypatch):
     emulator.before = lambda method, path: 403 if method == "POST" and len(emulator.names(name)) == 3 else None
 
     with pytest.raises(ModelError, match="allows no access"):
-        staged_digits(BucketTarget(Bucket(url)))
+        staged_digits(BucketTarget(Bucket(url, ModelError)))
 
     assert emulator.names(name) == []
 
@@ -352,7 +351,7 @@ def test_a_label_that_somebody_sets_at_the_same_time_is_kept(models):
             emulator.put(name, "team/models/models.yaml", content)
 
     emulator.before = interfere
-    BucketTarget(Bucket(url)).set_label("digits", "mine", 2)
+    BucketTarget(Bucket(url, ModelError)).set_label("digits", "mine", 2)
 
     assert emulator.content(name, "team/models/models.yaml") == (
         b"digits: {labels: {mine: 2, old: 1, theirs: 1}}  # ours\n"

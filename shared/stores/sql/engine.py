@@ -1,7 +1,7 @@
 """Transactions, and the database's own errors in our words."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
@@ -18,23 +18,38 @@ class Database:
     Args:
         engine: Where connections come from.
         translate: Names a failure of this database.
+        reading: Where those come from that only read; the same unless told.
+        limited: Bounds what the block does in time, where the database itself does not.
     """
 
-    def __init__(self, engine: Engine, translate: Translate) -> None:
-        self._reading = engine
+    def __init__(
+        self,
+        engine: Engine,
+        translate: Translate,
+        *,
+        reading: Engine | None = None,
+        limited: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
+        self._reading = reading or engine
         self._writing = engine.execution_options(writes=True)
         self._translate = translate
+        self._limited = limited
+
+    @property
+    def reads_whole(self) -> bool:
+        """Whether an answer comes whole, before its first row can be looked at."""
+        return self._reading.dialect.name != "sqlite"
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """Run the block in one consistent view of the database."""
-        with translated(self._translate), self._reading.begin() as connection:
+        """Run the block, which asks one question, in one consistent view of the database."""
+        with translated(self._translate), self._limited(), self._reading.begin() as connection:
             yield connection
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """Run the block in a transaction that commits if the block ends well."""
-        with translated(self._translate), self._writing.begin() as connection:
+        with translated(self._translate), self._limited(), self._writing.begin() as connection:
             yield connection
 
     def close(self) -> None:

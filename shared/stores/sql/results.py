@@ -1,67 +1,95 @@
 """Results in SQL: append-only, found by id or along an index."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, func, insert, or_, select, tuple_
+from sqlalchemy import BigInteger, Connection, Table, TextClause, insert, text
 
 from shared.errors import IdempotencyError
-from shared.records import Position, Result, ResultQuery, Stored, SummaryDocument
+from shared.records import PayloadObject, Position, Result, ResultQuery, Stored, SummaryDocument
 from shared.stores.sql.engine import Database
+from shared.stores.sql.queries import (
+    PAGE_ROWS,
+    by_id_statement,
+    count_question,
+    list_question,
+    summaries_statement,
+)
 from shared.stores.sql.tables import from_us, result_labels, results, to_us
-
-_PAGE_ROWS = 1000
-_columns = results.c
 
 
 class SqlResults:
     """The result half of the store protocol; `shared.ports.ResultStore` says what each method does."""
 
+    max_inline_bytes: int | None = None
+
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def create_results(self, new: Sequence[Result]) -> list[Stored]:
+        wanted: dict[str, Result] = {}
+        replayed = []
+        for result in new:
+            replayed.append(result.id in wanted)
+            wanted.setdefault(result.id, result)
+        stored: list[Stored] = []
         with self._database.write() as connection:
-            present = _by_id(connection, [result.id for result in new])
-            stored: list[Stored] = []
-            fresh: dict[str, Result] = {}
+            present = _keep_new(connection, wanted)
             for index, result in enumerate(new):
-                before = present.get(result.id) or fresh.get(result.id)
-                if before and before.payload_hash != result.payload_hash:
+                kept = present.get(result.id) or wanted[result.id]
+                if kept.payload_hash != result.payload_hash:
                     raise IdempotencyError(
                         "this idempotency key was used before with another body: send a new key, or the same body",
                         metadata={"index": str(index)},
                     )
-                stored.append(Stored(before or result, replayed=before is not None))
-                if before is None:
-                    fresh[result.id] = result
-            _insert(connection, list(fresh.values()))
+                stored.append(Stored(kept, replayed=replayed[index] or result.id in present))
         return stored
 
-    def get_result(self, result_id: str, now: datetime) -> Result | None:
+    def get_result(self, result_id: str, now: datetime, *, payloads: bool = True) -> Result | None:
+        if "\0" in result_id:
+            return None  # PostgreSQL's text cannot hold it, not even in a question
         with self._database.read() as connection:
-            found = _by_id(connection, [result_id]).get(result_id)
+            found = _by_id(connection, [result_id], payloads=payloads).get(result_id)
         return found if found and (not found.expires_at or found.expires_at > now) else None
 
     def list_results(
-        self, query: ResultQuery, *, after: Position | None, limit: int, now: datetime, max_chars: int | None = None
+        self,
+        query: ResultQuery,
+        *,
+        after: Position | None,
+        limit: int,
+        now: datetime,
+        max_chars: int | None = None,
+        payloads: bool = True,
     ) -> list[Result]:
-        statement = list_statement(query, after, now).limit(limit)
         found: list[Result] = []
         chars = 0
-        with self._database.read() as connection, connection.execute(statement) as rows:
-            for row in rows:
-                found.append(_result(row))
-                chars += found[-1].payload_chars
-                if max_chars is not None and chars >= max_chars:
-                    break
-        return found
+        while True:
+            bound = max(1, max_chars - chars) if payloads and max_chars and self._database.reads_whole else None
+            left = limit - len(found)
+            question = list_question(query, after, left, now, payloads=payloads, max_payload_bytes=bound)
+            with (
+                self._database.read() as connection,
+                connection.execute(question.statement, question.values) as rows,
+            ):
+                for row in rows:
+                    if payloads and row.instances is None:
+                        break  # beyond the bound, which counts bytes: characters may be fewer
+                    found.append(_result(row))
+                    chars += found[-1].payload_chars
+                    if max_chars is not None and chars >= max_chars:
+                        return found
+                else:
+                    return found
+            after = Position(found[-1].created_at, found[-1].id)
 
     def count_results(self, query: ResultQuery) -> int:
         with self._database.read() as connection:
-            return int(connection.execute(count_statement(query)).scalar_one())
+            question = count_question(query, estimating=connection.dialect.name != "sqlite")
+            return int(connection.execute(question.statement, question.values).scalar_one())
 
     def read_summaries(self, start: datetime, end: datetime) -> Iterator[SummaryDocument]:
         position = (to_us(start), "")
@@ -71,76 +99,58 @@ class SqlResults:
                 rows = connection.execute(summaries_statement(position, to_us(end))).all()
             for moment, _, model, version, summary in rows:
                 yield SummaryDocument(from_us(moment), model, version, json.loads(summary))
-            if len(rows) < _PAGE_ROWS:
+            if len(rows) < PAGE_ROWS:
                 return
             position = (rows[-1][0], rows[-1][1])
 
 
-def list_statement(query: ResultQuery, after: Position | None, now: datetime) -> Select[Any]:
-    """Return the statement that lists a query's results in order: one range of one index, whatever is asked."""
-    keys, where = _range(query)
-    if after:
-        position = tuple_(to_us(after.created_at), after.id)
-        where.append(tuple_(*keys) > position if query.order == "asc" else tuple_(*keys) < position)
-    where.append(or_(_columns.expires_at_us.is_(None), _columns.expires_at_us > to_us(now)))
-    order = [key.asc() if query.order == "asc" else key.desc() for key in keys]
-    source = results.join(result_labels) if query.label else results
-    return _along_index(select(results).select_from(source).where(and_(*where)).order_by(*order), query)
+def _keep_new(connection: Connection, wanted: Mapping[str, Result]) -> dict[str, Result]:
+    """Insert what is not there, and return what was."""
+    if connection.dialect.name == "sqlite":
+        # The one right to write is held, so that nothing comes between looking and inserting.
+        present = _by_id(connection, list(wanted))
+        fresh = [result for result in wanted.values() if result.id not in present]
+        if fresh:
+            connection.execute(insert(results), [_row(result) for result in fresh])
+        if pairs := [pair for result in fresh for pair in _label_rows(result)]:
+            connection.execute(insert(result_labels), pairs)
+        return present
+    # In the order of ids: two batches that share some would otherwise wait for each other.
+    rows = [_row(wanted[result_id]) for result_id in sorted(wanted)]
+    inserted = set(connection.execute(_INSERT_RESULTS, _arrays(rows)).scalars()) if rows else set()
+    if pairs := [pair for result in wanted.values() if result.id in inserted for pair in _label_rows(result)]:
+        connection.execute(_INSERT_LABELS, _arrays(pairs))
+    # A new statement sees what another transaction committed while the first one waited for it.
+    return _by_id(connection, [result_id for result_id in wanted if result_id not in inserted])
 
 
-def count_statement(query: ResultQuery) -> Select[Any]:
-    """Return the statement that counts what a query matches, from the index alone."""
-    keys, where = _range(query)
-    return _along_index(select(func.count(keys[0])).where(and_(True, *where)), query)
-
-
-def summaries_statement(after: tuple[int, str], end_us: int) -> Select[Any]:
-    """Return the statement for the next summaries strictly beyond (created_at_us, id), oldest first."""
-    return (
-        select(_columns.created_at_us, _columns.id, _columns.model, _columns.version, _columns.summary)
-        .where(tuple_(_columns.created_at_us, _columns.id) > tuple_(*after), _columns.created_at_us < end_us)
-        .order_by(_columns.created_at_us, _columns.id)
-        .limit(_PAGE_ROWS)
+def _inserting_arrays(table: Table) -> TextClause:
+    """Return PostgreSQL's statement for any number of rows, and quicker than one with a value for each."""
+    names = ", ".join(column.name for column in table.c)
+    arrays = ", ".join(
+        f"CAST(:{column.name} AS {'bigint' if isinstance(column.type, BigInteger) else 'text'}[])" for column in table.c
+    )
+    returned = table.primary_key.columns[0].name
+    return text(  # the names are our own
+        f"INSERT INTO {table.name} ({names}) SELECT * FROM unnest({arrays}) ON CONFLICT DO NOTHING RETURNING {returned}"  # noqa: S608
     )
 
 
-def _along_index(statement: Select[Any], query: ResultQuery) -> Select[Any]:
-    # Where two indexes seem as good, SQLite takes the one that was made first, even if that leaves the version to be
-    # filtered row by row.
-    table = result_labels if query.label else results
-    prefix = "labels" if query.label else "results"
-    index = f"{prefix}_by_{'version' if query.version else 'model' if query.model else 'time'}"
-    return statement.with_hint(table, f"INDEXED BY {index}", "sqlite")
+_INSERT_RESULTS, _INSERT_LABELS = _inserting_arrays(results), _inserting_arrays(result_labels)
 
 
-def _range(query: ResultQuery) -> tuple[Sequence[ColumnElement[Any]], list[ColumnElement[bool]]]:
-    """Return the columns of the order and the conditions, all of one table."""
-    table = result_labels if query.label else results
-    keys = (table.c.created_at_us, table.c.result_id if query.label else results.c.id)
-    where = [
-        condition
-        for wanted, condition in (
-            (query.label, result_labels.c.pair == "=".join(query.label or ())),
-            (query.model, table.c.model == query.model),
-            (query.version, table.c.version == query.version),
-            (query.since, table.c.created_at_us >= (to_us(query.since) if query.since else 0)),
-            (query.until, table.c.created_at_us < (to_us(query.until) if query.until else 0)),
-        )
-        if wanted is not None
-    ]
-    return keys, where
+def _arrays(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    return {name: [row[name] for row in rows] for name in rows[0]}
 
 
-def _by_id(connection: Connection, ids: list[str]) -> dict[str, Result]:
-    rows = connection.execute(select(results).where(_columns.id.in_(ids)))
-    return {row.id: _result(row) for row in rows}
+def _by_id(connection: Connection, ids: list[str], *, payloads: bool = True) -> dict[str, Result]:
+    if not ids:
+        return {}
+    return {row.id: _result(row) for row in connection.execute(by_id_statement(ids, payloads=payloads))}
 
 
-def _insert(connection: Connection, new: list[Result]) -> None:
-    if not new:
-        return
-    connection.execute(insert(results), [_row(result) for result in new])
-    labels = [
+def _label_rows(result: Result) -> list[dict[str, Any]]:
+    return [
         {
             "result_id": result.id,
             "pair": f"{name}={value}",
@@ -148,11 +158,8 @@ def _insert(connection: Connection, new: list[Result]) -> None:
             "version": result.version,
             "created_at_us": to_us(result.created_at),
         }
-        for result in new
         for name, value in result.labels.items()
     ]
-    if labels:
-        connection.execute(insert(result_labels), labels)
 
 
 def _row(result: Result) -> dict[str, Any]:
@@ -166,6 +173,7 @@ def _row(result: Result) -> dict[str, Any]:
         "summary": result.summary,
         "request_id": result.request_id,
         "labels": json.dumps(dict(result.labels)),
+        "payload_object": json.dumps(asdict(result.payload_object)) if result.payload_object else None,
         "instances": result.instances,
         "predictions": result.predictions,
     }
@@ -177,11 +185,12 @@ def _result(row: Any) -> Result:
         created_at=from_us(row.created_at_us),
         model=row.model,
         version=row.version,
-        instances=row.instances,
-        predictions=row.predictions,
+        instances=getattr(row, "instances", ""),
+        predictions=getattr(row, "predictions", ""),
         summary=row.summary,
         payload_hash=row.payload_hash,
         labels=json.loads(row.labels),
         request_id=row.request_id,
         expires_at=from_us(row.expires_at_us) if row.expires_at_us is not None else None,
+        payload_object=PayloadObject(**json.loads(row.payload_object)) if row.payload_object else None,
     )

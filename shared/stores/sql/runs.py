@@ -1,15 +1,16 @@
 """Runs in SQL: one row for each (job, key), claimed and finished in transactions that check the fence."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, delete, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Select, Table, and_, delete, insert, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 
 from shared.errors import ConflictError
-from shared.records import Claim, Interval, Row, Run, RunQuery, Summary
+from shared.records import Claim, Interval, Row, Run, RunQuery, RunState, Summary
 from shared.stores.sql.engine import Database
 from shared.stores.sql.tables import from_us, runs, summaries, to_us
 
@@ -21,26 +22,15 @@ class SqlRuns:
         self._database = database
 
     def claim_run(self, wanted: Run, *, now: datetime, lease: timedelta, force: bool) -> Claim:
+        first = _begun(wanted, None, now + lease, now)
         with self._database.write() as connection:
-            present = _get(connection, wanted.job, wanted.key)
-            if present and not _claimable(present, wanted, now, force):
+            while (present := _locked(connection, wanted)) is None:
+                if _inserted(connection, first):
+                    return Claim(first, granted=True)
+            if not _claimable(present, wanted, now, force):
                 return Claim(present, granted=False)
-            # A run that is asked for anew starts its attempts again; one that is retried goes on counting.
-            again = present is not None and present.state in ("queued", "running")
-            claimed = replace(
-                wanted,
-                state="running",
-                created_at=present.created_at if present else wanted.created_at,
-                attempt=present.attempt + 1 if present and again else 1,
-                fence=present.fence + 1 if present else 1,
-                generation=present.generation if present else None,
-                lease_expires_at=now + lease,
-                started_at=now,
-            )
-            if present:
-                connection.execute(update(runs).where(*_is(claimed)).values(_row(claimed)))
-            else:
-                connection.execute(insert(runs).values(_row(claimed)))
+            claimed = _begun(wanted, present, now + lease, now)
+            connection.execute(update(runs).where(*_is(claimed)).values(_row(claimed)))
         return Claim(claimed, granted=True)
 
     def finish_run(self, run: Run, rows: Sequence[Row], *, now: datetime) -> Run:
@@ -68,7 +58,8 @@ class SqlRuns:
         return finished
 
     def fail_run(self, run: Run, error: str, *, retry: bool, now: datetime) -> Run:
-        failed = replace(run, state="queued" if retry else "failed", lease_expires_at=None, error=error, ended_at=now)
+        state: RunState = "queued" if retry else "failed"
+        failed = replace(run, state=state, lease_expires_at=None, error=_storable(error), ended_at=now)
         with self._database.write() as connection:
             _update_held(connection, failed)
         return failed
@@ -101,7 +92,24 @@ def run_summaries_statement(query: RunQuery, after: tuple[str, str] | None) -> S
     visible = and_(
         summaries.c.job == runs.c.job, summaries.c.key == runs.c.key, summaries.c.generation == runs.c.generation
     )
-    return _range(select(summaries).select_from(runs).join(summaries, visible), query, after)
+    statement = select(summaries).select_from(runs).join(summaries, visible)
+    # The same bounds on both sides: whichever PostgreSQL walks first, it walks no more than what is asked for.
+    return _range(statement.where(*_key_bounds(summaries, query, after)), query, after)
+
+
+def _begun(wanted: Run, present: Run | None, lease_expires_at: datetime, now: datetime) -> Run:
+    # A run that is asked for anew starts its attempts again; one that is retried goes on counting.
+    again = present is not None and present.state in ("queued", "running")
+    return replace(
+        wanted,
+        state="running",
+        created_at=present.created_at if present else wanted.created_at,
+        attempt=present.attempt + 1 if present and again else 1,
+        fence=present.fence + 1 if present else 1,
+        generation=present.generation if present else None,
+        lease_expires_at=lease_expires_at,
+        started_at=now,
+    )
 
 
 def _claimable(run: Run, wanted: Run, now: datetime, force: bool) -> bool:
@@ -115,6 +123,19 @@ def _is(run: Run) -> tuple[Any, Any]:
     return runs.c.job == run.job, runs.c.key == run.key
 
 
+def _locked(connection: Connection, run: Run) -> Run | None:
+    """Return the run as it is, and as it stays until the transaction ends."""
+    row = connection.execute(select(runs).where(*_is(run)).with_for_update()).first()
+    return _run(row) if row else None
+
+
+def _inserted(connection: Connection, run: Run) -> bool:
+    """Insert a run unless it is there; one that another transaction is just inserting is waited for."""
+    inserting = sqlite if connection.dialect.name == "sqlite" else postgresql
+    statement = inserting.insert(runs).on_conflict_do_nothing().values(_row(run)).returning(runs.c.fence)
+    return connection.execute(statement).first() is not None
+
+
 def _update_held(connection: Connection, run: Run) -> None:
     held = (*_is(run), runs.c.fence == run.fence, runs.c.state == "running")
     if connection.execute(update(runs).where(*held).values(_row(run))).rowcount == 0:
@@ -124,20 +145,31 @@ def _update_held(connection: Connection, run: Run) -> None:
 def _range(statement: Select[Any], query: RunQuery, after: tuple[str, str] | None) -> Select[Any]:
     if query.job is not None:
         statement = statement.where(runs.c.job == query.job)
-    if query.since_key is not None:
-        statement = statement.where(runs.c.key >= query.since_key)
-    if query.until_key is not None:
-        statement = statement.where(runs.c.key < query.until_key)
+    statement = statement.where(*_key_bounds(runs, query, after))
     if after:
         key, job = after
-        # The first condition alone bounds the range; an OR by itself would be two ranges and a sort.
-        statement = statement.where(runs.c.key <= key, or_(runs.c.key < key, runs.c.job > job))
+        # The bounds hold the range; an OR by itself would be two ranges and a sort.
+        statement = statement.where(or_(runs.c.key < key, runs.c.job > job))
     return statement.order_by(runs.c.key.desc(), runs.c.job)
+
+
+def _key_bounds(table: Table, query: RunQuery, after: tuple[str, str] | None) -> Iterator[ColumnElement[bool]]:
+    if query.since_key is not None:
+        yield table.c.key >= query.since_key
+    if query.until_key is not None:
+        yield table.c.key < query.until_key
+    if after:
+        yield table.c.key <= after[0]
 
 
 def _get(connection: Connection, job: str, key: str) -> Run | None:
     row = connection.execute(select(runs).where(runs.c.job == job, runs.c.key == key)).first()
     return _run(row) if row else None
+
+
+def _storable(text: str) -> str:
+    """Return a text without the characters that a database may refuse: a failure must not fail to be recorded."""
+    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
 
 
 def _us(moment: datetime | None) -> int | None:

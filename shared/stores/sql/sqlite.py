@@ -5,14 +5,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, FromClause, create_engine, event, inspect
+from sqlalchemy import URL, Connection, Engine, FromClause, create_engine, event
 from sqlalchemy.dialects.sqlite.base import SQLiteCompiler
 from sqlalchemy.exc import DBAPIError
 
 from shared.errors import ConfigurationError, ServiceError, UnavailableError
 from shared.stores.sql.engine import Database, translated
+from shared.stores.sql.revision import COMMAND, NEWEST, Status, create_newest, read_revision
 from shared.stores.sql.store import SqlStore
-from shared.stores.sql.tables import metadata
 
 _BUSY_TIMEOUT_MS = 5000
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
@@ -25,30 +25,55 @@ _UNUSABLE = {
 
 
 def open_sqlite(path: Path) -> SqlStore:
-    """Open a database file, creating it and its tables if need be.
+    """Open a database file, creating it and its tables if need be, or bringing them to the newest revision.
 
     Open it after the server has forked: SQLite's connections do not survive a fork.
 
     Raises:
-        ConfigurationError: The file cannot be opened or is not a database; it is left as it is.
+        ConfigurationError: The file cannot be opened, is not a database, or is newer than this code; it is left as
+            it is.
         UnavailableError: Another process holds it, or there is no room to create it.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise _unusable(error.strerror) from error
+    engine = _new_engine(path)
+    try:
+        with translated(_translate):
+            _bring_up_to_date(engine)
+    except ServiceError:
+        engine.dispose()
+        raise
+    return SqlStore(Database(engine, _translate))
+
+
+def migrate_sqlite(path: Path) -> Status:
+    """Bring a file to the newest revision, and return what it held before; opening it does the same."""
+    before = read_sqlite_status(path)
+    open_sqlite(path).close()
+    return before
+
+
+def read_sqlite_status(path: Path) -> Status:
+    """Look at a file. Raises as `open_sqlite` does."""
+    if not path.exists():
+        return Status(str(path), None)
+    engine = _new_engine(path)
+    try:
+        with translated(_translate), engine.begin() as connection:
+            return Status(str(path), read_revision(connection))
+    finally:
+        engine.dispose()
+
+
+def _new_engine(path: Path) -> Engine:
     url = URL.create("sqlite", database=str(path.absolute()))
     engine = create_engine(url, pool_timeout=_BUSY_TIMEOUT_MS / 1000)
     engine.dialect.statement_compiler = _HintingCompiler
     event.listen(engine, "connect", _on_connect)
     event.listen(engine, "begin", _on_begin)
-    try:
-        with translated(_translate):
-            _create_tables(engine)
-    except ServiceError:
-        engine.dispose()
-        raise
-    return SqlStore(Database(engine, _translate))
+    return engine
 
 
 class _HintingCompiler(SQLiteCompiler):
@@ -59,13 +84,27 @@ class _HintingCompiler(SQLiteCompiler):
         return text
 
 
-def _create_tables(engine: Engine) -> None:
+def _bring_up_to_date(engine: Engine) -> None:
     # Looking first keeps a reader that starts beside a busy writer from waiting for the one right to write.
     with engine.begin() as connection:
-        present = set(inspect(connection).get_table_names())
-    if not metadata.tables.keys() <= present:
-        with engine.execution_options(writes=True).begin() as connection:
-            metadata.create_all(connection)
+        if read_revision(connection) == NEWEST:
+            return
+    with engine.execution_options(writes=True).begin() as connection:
+        before = read_revision(connection)  # another process may have been faster
+        if before is None:
+            create_newest(connection)
+        elif before != NEWEST:
+            _upgrade(connection, before)
+
+
+def _upgrade(connection: Connection, before: str) -> None:
+    try:
+        from shared.stores.sql.migrate import upgrade
+    except ModuleNotFoundError as error:
+        # Staged for the cloud, a function carries no Alembic.
+        problem = f"STORE_URL: the SQLite file is of revision {before}, expected {NEWEST}: run `{COMMAND}`"
+        raise ConfigurationError([problem]) from error
+    upgrade(connection)
 
 
 def _on_connect(connection: sqlite3.Connection, _: Any) -> None:

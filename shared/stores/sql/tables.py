@@ -8,19 +8,26 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 metadata = MetaData()
 
+
+def words(length: int) -> String:
+    """Return the type of short text that is compared and sorted by its bytes in UTF-8, in every database."""
+    return String(length).with_variant(String(length, collation="C"), "postgresql")
+
+
 # Payloads stand last: SQLite reads a row's columns in order, and a job that wants `summary` must not walk past them.
 results = Table(
     "results",
     metadata,
-    Column("id", String(128), primary_key=True),
+    Column("id", words(128), primary_key=True),
     Column("created_at_us", BigInteger, nullable=False),
-    Column("model", String(256), nullable=False),
-    Column("version", String(64), nullable=False),
+    Column("model", words(256), nullable=False),
+    Column("version", words(64), nullable=False),
     Column("expires_at_us", BigInteger),
-    Column("payload_hash", String(64), nullable=False),
+    Column("payload_hash", words(64), nullable=False),
     Column("summary", Text, nullable=False),
-    Column("request_id", String(264)),  # a batch appends ":" and an index to a key of 255
+    Column("request_id", words(264)),  # a batch appends ":" and an index to a key of 255
     Column("labels", Text, nullable=False),
+    Column("payload_object", Text),  # JSON of a PayloadObject; instances and predictions are then empty
     Column("instances", Text, nullable=False),
     Column("predictions", Text, nullable=False),
     Index("results_by_time", "created_at_us", "id"),
@@ -33,9 +40,9 @@ result_labels = Table(
     "result_labels",
     metadata,
     Column("result_id", ForeignKey("results.id"), primary_key=True),
-    Column("pair", String(512), primary_key=True),
-    Column("model", String(256), nullable=False),
-    Column("version", String(64), nullable=False),
+    Column("pair", words(512), primary_key=True),
+    Column("model", words(256), nullable=False),
+    Column("version", words(64), nullable=False),
     Column("created_at_us", BigInteger, nullable=False),
     Index("labels_by_time", "pair", "created_at_us", "result_id"),
     Index("labels_by_model", "pair", "model", "created_at_us", "result_id"),
@@ -45,14 +52,14 @@ result_labels = Table(
 runs = Table(
     "runs",
     metadata,
-    Column("job", String(64), primary_key=True),
-    Column("key", String(64), primary_key=True),
+    Column("job", words(64), primary_key=True),
+    Column("key", words(64), primary_key=True),
     Column("interval_start_us", BigInteger, nullable=False),
     Column("interval_end_us", BigInteger, nullable=False),
-    Column("time_zone", String(64), nullable=False),
-    Column("trigger", String(16), nullable=False),
+    Column("time_zone", words(64), nullable=False),
+    Column("trigger", words(16), nullable=False),
     Column("params", Text, nullable=False),
-    Column("state", String(16), nullable=False),
+    Column("state", words(16), nullable=False),
     Column("provisional", Boolean, nullable=False),
     Column("attempt", Integer, nullable=False),
     Column("fence", Integer, nullable=False),
@@ -71,8 +78,8 @@ Index("runs_by_key", runs.c.key.desc(), runs.c.job)
 summaries = Table(
     "summaries",
     metadata,
-    Column("job", String(64), primary_key=True),
-    Column("key", String(64), primary_key=True),
+    Column("job", words(64), primary_key=True),
+    Column("key", words(64), primary_key=True),
     Column("generation", Integer, primary_key=True),
     Column("provisional", Boolean, nullable=False),
     Column("created_at_us", BigInteger, nullable=False),
