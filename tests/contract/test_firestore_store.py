@@ -40,7 +40,7 @@ DEADLINE_SECONDS = 7.0
 
 
 @pytest.fixture
-def open_url(monkeypatch):
+def open_url():
     """Return what opens a store and closes it after the test."""
     opened = []
 

@@ -16,10 +16,10 @@ from sqlalchemy import event
 from shared.errors import ConfigurationError, InvalidRequestError, UnavailableError
 from shared.records import Position, ResultQuery, RunQuery
 from shared.stores import open_store
+from shared.stores.moments import to_us
 from shared.stores.sql import postgresql
 from shared.stores.sql.queries import Question, count_question, list_question, summaries_statement
 from shared.stores.sql.runs import run_summaries_statement, runs_statement
-from shared.stores.sql.tables import to_us
 from tests.contract.store_contract import LEASE, NOW, RaceContract, StoreContract, a_result, claim, in_parallel, pages
 from tests.emulators.postgresql import missing
 from tests.emulators.proxy import proxy_to

@@ -19,7 +19,7 @@ T = TypeVar("T")
 _RETRY_SECONDS = 0.8
 _RETRY = Retry(if_exception_type(*PASSING), initial=0.05, maximum=0.4, multiplier=2.0, timeout=_RETRY_SECONDS)
 # The library itself retries nothing. After an error within a query's stream it would go on from where the stream
-# stood, with the whole limit again, or, if nothing had come, from the beginning of the index.
+# stood, with the whole limit again, or, if nothing had come yet, end in a TypeError.
 _ONCE = Retry(lambda _: False, timeout=DEADLINE_SECONDS)
 
 

@@ -9,12 +9,11 @@ import hashlib
 import json
 import re
 from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from shared.records import PayloadObject, Result
+from shared.stores.moments import from_us, to_us
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MAX_ID_BYTES = 1500
 _RESERVED_ID = re.compile(r"\.|\.\.|__.*__", re.DOTALL)
 # What a reader without payloads asks for.
@@ -22,16 +21,6 @@ RESULT_HEADER = (
     *("created_at_us", "model", "version", "summary", "payload_hash"),
     *("labels", "request_id", "expires_at", "payload_object"),
 )
-
-
-def to_us(moment: datetime) -> int:
-    """Return the whole microseconds since 1970 of an aware time, exactly."""
-    return (moment - _EPOCH) // timedelta(microseconds=1)
-
-
-def from_us(microseconds: int) -> datetime:
-    """Return the UTC time that many microseconds since 1970."""
-    return _EPOCH + timedelta(microseconds=microseconds)
 
 
 def is_document_id(text: str) -> bool:

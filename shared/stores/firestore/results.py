@@ -13,8 +13,9 @@ from shared.records import Position, Result, ResultQuery, Stored, SummaryDocumen
 from shared.stores.firestore.client import Database
 from shared.stores.firestore.creation import answers, documents_of
 from shared.stores.firestore.deadline import Deadline
-from shared.stores.firestore.documents import RESULT_HEADER, from_us, is_document_id, result_of, to_us
+from shared.stores.firestore.documents import RESULT_HEADER, is_document_id, result_of
 from shared.stores.firestore.scans import Scan
+from shared.stores.moments import from_us, to_us
 
 _LIST_DOCUMENTS, _SUMMARY_DOCUMENTS = 1000, 500
 _SUMMARY_FIELDS = ("created_at_us", "model", "version", "summary")

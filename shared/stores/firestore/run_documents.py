@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import quote
 
 from shared.records import Interval, Run
-from shared.stores.firestore.documents import from_us, to_us
+from shared.stores.moments import from_us, to_us
 
 
 def run_id(job: str, key: str) -> str:

@@ -18,13 +18,13 @@ from google.cloud.firestore import Query
 
 from shared.errors import ConflictError, ServiceError, UnavailableError
 from shared.records import Claim, Row, Run, RunQuery, RunState, Summary
+from shared.stores.claims import claimed, may_claim, storable
 from shared.stores.firestore.changes import Change, summary_of, writes_of
-from shared.stores.firestore.claims import claimed, may_claim
 from shared.stores.firestore.client import Database, Document
 from shared.stores.firestore.deadline import Deadline
-from shared.stores.firestore.documents import from_us, to_us
 from shared.stores.firestore.run_documents import run_id, run_of
 from shared.stores.firestore.shapes import Direction, build_query
+from shared.stores.moments import from_us, to_us
 
 _MAX_ROWS_BYTES = 900 * 1024
 # How often a change that others forestall is tried again, and for how long it waits before, the first time.
@@ -64,7 +64,7 @@ class FirestoreRuns:
 
     def fail_run(self, run: Run, error: str, *, retry: bool, now: datetime) -> Run:
         state: RunState = "queued" if retry else "failed"
-        failed = replace(run, state=state, lease_expires_at=None, error=_storable(error), ended_at=now)
+        failed = replace(run, state=state, lease_expires_at=None, error=storable(error), ended_at=now)
 
         def decide(present: Run | None) -> Change:
             _check_held(present, run)
@@ -147,11 +147,6 @@ class FirestoreRuns:
 def _check_held(present: Run | None, run: Run) -> None:
     if present is None or present.fence != run.fence or present.state != "running":
         raise ConflictError("the run was claimed again in the meantime; nothing was written", reason="FENCE_LOST")
-
-
-def _storable(text: str) -> str:
-    """Return a text without the characters that a database may refuse: a failure must not fail to be recorded."""
-    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
 
 
 def _beyond(query: Query, job_asked: str | None, key: str, job: str) -> Query:

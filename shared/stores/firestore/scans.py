@@ -11,8 +11,8 @@ from google.cloud import firestore
 from shared.records import Order, Position
 from shared.stores.firestore.client import Database, Document
 from shared.stores.firestore.deadline import Deadline
-from shared.stores.firestore.documents import to_us
 from shared.stores.firestore.shapes import Direction, build_query
+from shared.stores.moments import to_us
 
 T = TypeVar("T")
 _DIRECTIONS: dict[Order, Direction] = {"asc": "ASCENDING", "desc": "DESCENDING"}

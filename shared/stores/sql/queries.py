@@ -26,7 +26,8 @@ from sqlalchemy import (
 )
 
 from shared.records import Position, ResultQuery
-from shared.stores.sql.tables import result_labels, results, to_us
+from shared.stores.moments import to_us
+from shared.stores.sql.tables import result_labels, results
 
 PAGE_ROWS = 1000
 # Before and after every time there is.

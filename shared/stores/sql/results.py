@@ -10,6 +10,7 @@ from sqlalchemy import BigInteger, Connection, Table, TextClause, insert, text
 
 from shared.errors import IdempotencyError
 from shared.records import PayloadObject, Position, Result, ResultQuery, Stored, SummaryDocument
+from shared.stores.moments import from_us, to_us
 from shared.stores.sql.engine import Database
 from shared.stores.sql.queries import (
     PAGE_ROWS,
@@ -18,7 +19,7 @@ from shared.stores.sql.queries import (
     list_question,
     summaries_statement,
 )
-from shared.stores.sql.tables import from_us, result_labels, results, to_us
+from shared.stores.sql.tables import result_labels, results
 
 
 class SqlResults:

@@ -11,8 +11,10 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from shared.errors import ConflictError
 from shared.records import Claim, Interval, Row, Run, RunQuery, RunState, Summary
+from shared.stores.claims import claimed, may_claim, storable
+from shared.stores.moments import from_us, to_us
 from shared.stores.sql.engine import Database
-from shared.stores.sql.tables import from_us, runs, summaries, to_us
+from shared.stores.sql.tables import runs, summaries
 
 
 class SqlRuns:
@@ -22,16 +24,16 @@ class SqlRuns:
         self._database = database
 
     def claim_run(self, wanted: Run, *, now: datetime, lease: timedelta, force: bool) -> Claim:
-        first = _begun(wanted, None, now + lease, now)
+        first = claimed(None, wanted, now=now, lease=lease)
         with self._database.write() as connection:
             while (present := _locked(connection, wanted)) is None:
                 if _inserted(connection, first):
                     return Claim(first, granted=True)
-            if not _claimable(present, wanted, now, force):
+            if not may_claim(present, wanted, now=now, force=force):
                 return Claim(present, granted=False)
-            claimed = _begun(wanted, present, now + lease, now)
-            connection.execute(update(runs).where(*_is(claimed)).values(_row(claimed)))
-        return Claim(claimed, granted=True)
+            taken = claimed(present, wanted, now=now, lease=lease)
+            connection.execute(update(runs).where(*_is(taken)).values(_row(taken)))
+        return Claim(taken, granted=True)
 
     def finish_run(self, run: Run, rows: Sequence[Row], *, now: datetime) -> Run:
         finished = replace(run, state="success", generation=run.fence, lease_expires_at=None, error=None, ended_at=now)
@@ -59,7 +61,7 @@ class SqlRuns:
 
     def fail_run(self, run: Run, error: str, *, retry: bool, now: datetime) -> Run:
         state: RunState = "queued" if retry else "failed"
-        failed = replace(run, state=state, lease_expires_at=None, error=_storable(error), ended_at=now)
+        failed = replace(run, state=state, lease_expires_at=None, error=storable(error), ended_at=now)
         with self._database.write() as connection:
             _update_held(connection, failed)
         return failed
@@ -95,28 +97,6 @@ def run_summaries_statement(query: RunQuery, after: tuple[str, str] | None) -> S
     statement = select(summaries).select_from(runs).join(summaries, visible)
     # The same bounds on both sides: whichever PostgreSQL walks first, it walks no more than what is asked for.
     return _range(statement.where(*_key_bounds(summaries, query, after)), query, after)
-
-
-def _begun(wanted: Run, present: Run | None, lease_expires_at: datetime, now: datetime) -> Run:
-    # A run that is asked for anew starts its attempts again; one that is retried goes on counting.
-    again = present is not None and present.state in ("queued", "running")
-    return replace(
-        wanted,
-        state="running",
-        created_at=present.created_at if present else wanted.created_at,
-        attempt=present.attempt + 1 if present and again else 1,
-        fence=present.fence + 1 if present else 1,
-        generation=present.generation if present else None,
-        lease_expires_at=lease_expires_at,
-        started_at=now,
-    )
-
-
-def _claimable(run: Run, wanted: Run, now: datetime, force: bool) -> bool:
-    if run.state == "running":
-        return run.lease_expires_at is not None and run.lease_expires_at <= now
-    asked_again = run.state == "failed" and wanted.trigger == "manual"
-    return force or run.state == "queued" or run.provisional or asked_again
 
 
 def _is(run: Run) -> tuple[Any, Any]:
@@ -165,11 +145,6 @@ def _key_bounds(table: Table, query: RunQuery, after: tuple[str, str] | None) ->
 def _get(connection: Connection, job: str, key: str) -> Run | None:
     row = connection.execute(select(runs).where(runs.c.job == job, runs.c.key == key)).first()
     return _run(row) if row else None
-
-
-def _storable(text: str) -> str:
-    """Return a text without the characters that a database may refuse: a failure must not fail to be recorded."""
-    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
 
 
 def _us(moment: datetime | None) -> int | None:

@@ -1,10 +1,6 @@
 """The tables. Times are whole microseconds since 1970 in UTC: they sort and compare alike in every database."""
 
-from datetime import UTC, datetime, timedelta
-
 from sqlalchemy import BigInteger, Boolean, Column, ForeignKey, Index, Integer, MetaData, String, Table, Text
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 metadata = MetaData()
 
@@ -85,13 +81,3 @@ summaries = Table(
     Column("created_at_us", BigInteger, nullable=False),
     Column("rows", Text, nullable=False),
 )
-
-
-def to_us(moment: datetime) -> int:
-    """Return the whole microseconds since 1970 of an aware time, exactly."""
-    return (moment - _EPOCH) // timedelta(microseconds=1)
-
-
-def from_us(microseconds: int) -> datetime:
-    """Return the UTC time that many microseconds since 1970."""
-    return _EPOCH + timedelta(microseconds=microseconds)

@@ -28,3 +28,8 @@ def claimed(present: Run | None, wanted: Run, *, now: datetime, lease: timedelta
         lease_expires_at=now + lease,
         started_at=now,
     )
+
+
+def storable(error: str) -> str:
+    """Return an error's text without the characters that a database may refuse: a failure must not fail to be kept."""
+    return error.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
