@@ -1,4 +1,4 @@
-"""python -m benchmarks: measure each function beside a hello-world function, and predict beside other ways to serve."""
+"""python -m benchmarks: measure the functions beside a hello-world function, other ways to serve, and raw clients."""
 
 import argparse
 import dataclasses
@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,14 +14,19 @@ from typing import Any
 from rich.console import Console
 
 from .aims import aims
-from .contests import NAMES
+from .contests import NAMES as FUNCTIONS
 from .document import document
 from .errors import MeasurementError
-from .measure import NORMAL, QUICK, Bench, Plan
+from .measure import Bench
+from .plans import NORMAL, QUICK, Plan
+from .race_report import race_table, stream_lines
+from .racing import NAMES as RACES
+from .racing import missing, run_races
 from .report import checked, rows, table, two_ways_table
 from .results import Results
 
-_WIDTH_CHARS = 100
+NAMES = (*FUNCTIONS, *RACES)
+_WIDTH_CHARS = 120
 
 
 def main(arguments: list[str]) -> int:
@@ -37,8 +43,10 @@ def main(arguments: list[str]) -> int:
     console.print(" | ".join(f"{name} {value}" for name, value in header.items()), soft_wrap=True)
     progress = Console(stderr=True, highlight=False)
     try:
+        names = _measurable(options.only, console)
         with progress.status("starting") as status:
-            results = Bench(plan, status.update).run(options.only)
+            results = Bench(plan, status.update).run(names)
+            results.races, results.streams = run_races(names, plan, status.update)
     except MeasurementError as error:
         progress.print(f"Could not measure: {error}", markup=False, soft_wrap=True)
         return 1
@@ -50,11 +58,31 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
+def _measurable(chosen: Sequence[str] | None, console: Console) -> Sequence[str]:
+    """Return what was chosen, or all that can be measured here, and say what cannot and why.
+
+    Raises:
+        MeasurementError: What was chosen cannot be measured.
+    """
+    reasons = {name: reason for name in chosen or NAMES if (reason := missing(name))}
+    if reasons and chosen:
+        raise MeasurementError("; ".join(f"{name}: {reason}" for name, reason in reasons.items()))
+    if reasons:
+        console.print("left out: " + "; ".join(f"{name}: {reason}" for name, reason in reasons.items()), soft_wrap=True)
+    return [name for name in chosen or NAMES if name not in reasons]
+
+
 def _print(console: Console, results: Results) -> None:
     if lines := rows(results):
         console.print(table(lines))
     if results.two_ways:
         console.print(two_ways_table(list(results.two_ways.values())))
+    for race in results.races:
+        console.print(race_table(race))
+        for remark in race.remarks:
+            console.print(remark, soft_wrap=True)
+    for line in stream_lines(results.streams):
+        console.print(line, soft_wrap=True)
     for aim in aims(results):
         console.print(f"{'met    ' if aim.met else 'not met'}  {aim.text}: {aim.figures}", soft_wrap=True)
     console.print(checked(results))
@@ -68,6 +96,7 @@ def _header(plan: Plan) -> dict[str, Any]:
         "load before": round(os.getloadavg()[0], 1),
         "Python": platform.python_version(),
         "rounds": plan.rounds,
+        "results listed": f"{plan.many_results:,}",
         "log lines": "to a file",
     }
 
@@ -76,7 +105,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--rounds", type=_positive, metavar="N", help=f"rounds (default {NORMAL.rounds}; quick: 1)")
     parser.add_argument("--quick", action="store_true", help="a few seconds a function: does it work at all")
-    parser.add_argument("--only", type=_chosen, default=NAMES, metavar="NAME,...", help=", ".join(NAMES))
+    parser.add_argument("--only", type=_chosen, metavar="NAME,...", help=", ".join(NAMES))
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything to a file as well")
     return parser
 

@@ -1,9 +1,9 @@
-"""What predict is meant to reach, and whether it did; an aim whose parts were not measured is left out."""
+"""What the functions are meant to reach, and whether it did; an aim whose parts were not measured is left out."""
 
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from .aim import Aim
 from .contests import BATCHING, CLIENTS, IMAGES
 from .figures import (
     first_answer,
@@ -17,6 +17,7 @@ from .figures import (
     times,
 )
 from .in_process import ProcessSample
+from .race_report import race_aims, stream_aims
 from .results import Pair, Results
 
 MAX_FIRST_ANSWER_RATIO = 1.5
@@ -30,15 +31,6 @@ MIN_TIMES_BINARY = 8.0
 MIN_TIMES_BATCHED = 1.5
 
 
-@dataclass(frozen=True, slots=True)
-class Aim:
-    """One thing a function is meant to reach, and whether it did."""
-
-    text: str
-    met: bool
-    figures: str
-
-
 def aims(results: Results) -> list[Aim]:
     """Return every aim that this run can tell of."""
     predict, plain = results.beside_hello.get("predict"), results.beside_hello.get("plain-tensorflow")
@@ -49,6 +41,8 @@ def aims(results: Results) -> list[Aim]:
         *(_beside_plain(predict, plain) if predict and plain else ()),
         *_two_ways(results),
         *_batched_by_itself(results),
+        *race_aims(results.races),
+        *stream_aims(results.streams),
     ]
 
 

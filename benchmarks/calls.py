@@ -44,6 +44,15 @@ class Load:
     errors: int = 0
     reconnects: int = 0
 
+    def __add__(self, other: "Load") -> "Load":
+        """Return both as one load, the second after the first."""
+        return Load(
+            self.latencies_seconds + other.latencies_seconds,
+            self.seconds + other.seconds,
+            self.errors + other.errors,
+            self.reconnects + other.reconnects,
+        )
+
     @property
     def answers(self) -> int:
         """Right answers."""

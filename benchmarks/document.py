@@ -6,6 +6,7 @@ from typing import Any
 
 from .aims import aims
 from .calls import Load
+from .races import Race
 from .report import rows
 from .results import Pair, Results, Sample
 
@@ -38,11 +39,24 @@ def document(header: Mapping[str, Any], results: Results) -> dict[str, Any]:
             name: {"speedup_at_8": model.speedup_at_8, "batched": model.batched}
             for name, model in results.batched_models.items()
         },
+        "races": {race.name: _race(race) for race in results.races},
+        "remarks": [remark for race in results.races for remark in race.remarks],
+        "streams": [asdict(stream) for stream in results.streams],
     }
 
 
 def _rounds(pairs: Sequence[Pair], *, base: str, subject: str) -> list[dict[str, Any]]:
     return [{base: _sample(pair.base), subject: _sample(pair.subject)} for pair in pairs]
+
+
+def _race(race: Race) -> list[dict[str, dict[str, Any]]]:
+    return [
+        {
+            entrant.name: {task.name: _load(laps[entrant.name, task.name]) for task in entrant.tasks}
+            for entrant in race.entrants
+        }
+        for laps in race.rounds
+    ]
 
 
 def _sample(sample: Sample) -> dict[str, Any]:

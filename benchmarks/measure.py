@@ -8,7 +8,6 @@ import statistics
 import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
 
 from shared.config import ROOT
@@ -18,30 +17,10 @@ from .contests import BATCHING, Contest, beside_hello, in_process, two_ways
 from .in_process import call_sample
 from .load import run_load
 from .models import Models
+from .plans import Plan
 from .results import Pair, Results, Sample, TwoWays
 from .server import Server, serving
 from .subjects import Subject, function_source, seed_call
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """How long everything is measured.
-
-    Attributes:
-        rounds: Pairs of hello-world and the function.
-        starts: Starts a round, of which the median counts; one of what starts slowly.
-        warm_seconds, one_client_seconds, many_clients_seconds: Of each load; the first is not counted.
-    """
-
-    rounds: int
-    starts: int
-    warm_seconds: float
-    one_client_seconds: float
-    many_clients_seconds: float
-
-
-NORMAL = Plan(rounds=3, starts=3, warm_seconds=0.4, one_client_seconds=1.5, many_clients_seconds=2.5)
-QUICK = Plan(rounds=1, starts=1, warm_seconds=0.1, one_client_seconds=0.4, many_clients_seconds=0.6)
 
 
 class Bench:

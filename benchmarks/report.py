@@ -85,6 +85,7 @@ def checked(results: Results) -> str:
     every = [*results.beside_hello.values(), *(both.pairs for both in results.two_ways.values())]
     samples = [sample for pairs in every for pair in pairs for sample in (pair.base, pair.subject)]
     loads = [load for sample in samples for load in (sample.one_client, sample.many_clients)]
+    loads += [load for race in results.races for laps in race.rounds for load in laps.values()]
     answers, errors = sum(load.answers for load in loads), sum(load.errors for load in loads)
     return f"{answers:,} answers, each checked; 0 wrong, {errors} broken connections"
 

@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 
 from .calls import Load
 from .in_process import Answered, ProcessSample
+from .races import Race
+from .streaming import Streamed
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,7 @@ class TwoWays:
     pairs: list[Pair] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Results:
     """Everything.
 
@@ -48,9 +50,13 @@ class Results:
         two_ways: See there.
         in_process: Models called without HTTP.
         batched_models: What `model add` found out of the models that show when predict batches.
+        races: See there.
+        streams: All results as one answer.
     """
 
     beside_hello: dict[str, list[Pair]] = field(default_factory=dict)
     two_ways: dict[str, TwoWays] = field(default_factory=dict)
     in_process: dict[str, list[ProcessSample]] = field(default_factory=dict)
     batched_models: dict[str, Answered] = field(default_factory=dict)
+    races: list[Race] = field(default_factory=list)
+    streams: list[Streamed] = field(default_factory=list)

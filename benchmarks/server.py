@@ -46,7 +46,7 @@ class Server:
     """
 
     def __init__(self, source: Source, env: Mapping[str, str], log_path: Path) -> None:
-        self.address: Address = (HOST, _free_port())
+        self.address: Address = (HOST, free_port())
         self._log_path = log_path
         command = [sys.executable, "-m", "functions_framework", "--source", str(source.path)]
         command += ["--target", source.target, "--host", HOST, "--port", str(self.address[1])]
@@ -126,7 +126,8 @@ def serving(source: Source, env: Mapping[str, str], log_path: Path) -> Iterator[
         server.stop()
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port that nobody listens on just now."""
     with socket.socket() as listener:
         listener.bind((HOST, 0))
         return int(listener.getsockname()[1])

@@ -49,7 +49,7 @@ def hello_world() -> Subject:
 
 def store_result() -> Subject:
     """Return store-result, given one result at a time, each with an idempotency key of its own."""
-    body, run, numbers = as_json(_result()), secrets.token_hex(6), itertools.count()
+    body, run, numbers = as_json(example_result()), secrets.token_hex(6), itertools.count()
 
     def next_call() -> Call:
         key = f"bench-{run}-{next(numbers)}"
@@ -86,7 +86,7 @@ def function_source(name: str) -> Source:
 
 def seed_call() -> Call:
     """Return the request to store-result that puts the results there which list-results finds."""
-    body = as_json({"results": [_result()] * _SEEDED_RESULTS})
+    body = as_json({"results": [example_result()] * _SEEDED_RESULTS})
     return Call(http_request("POST", "/batch", body), lambda answer: answer.status == 201)
 
 
@@ -96,7 +96,8 @@ def digit_example() -> tuple[Any, int]:
     return held_out["images"][0], held_out["digits"][0]
 
 
-def _result() -> dict[str, Any]:
+def example_result() -> dict[str, Any]:
+    """Return a result as it is handed to store-result: one image of 8 by 8, ten probabilities."""
     image, digit = digit_example()
     probabilities = [0.991 if index == digit else 0.001 for index in range(10)]
     predictions = [{"digit": digit, "probabilities": probabilities}]

@@ -1,0 +1,78 @@
+"""The databases of one run: each is made when it is first asked for, and gone when the run ends."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import cached_property
+from pathlib import Path
+
+from benchmarks.errors import MeasurementError
+from shared.config import ROOT, child_environment
+
+from .emulators import FIRESTORE, PUBSUB, running
+from .postgresql import Postgresql, postgresql, store_url
+
+
+class Places:
+    """Makes databases.
+
+    Args:
+        folder: Takes files and logs; an empty folder.
+        progress: Told what is being made.
+        stack: Ends the servers.
+    """
+
+    def __init__(self, folder: Path, progress: Callable[[str], None], stack: ExitStack) -> None:
+        self.folder = folder
+        self._progress = progress
+        self._stack = stack
+        self._filled: set[Path] = set()
+
+    @cached_property
+    def postgresql(self) -> Postgresql:
+        """A PostgreSQL server."""
+        self._progress("starting PostgreSQL")
+        return self._stack.enter_context(postgresql())
+
+    @cached_property
+    def firestore_host(self) -> str:
+        """Host and port of a Firestore emulator."""
+        self._progress("starting the Firestore emulator")
+        return self._stack.enter_context(running(FIRESTORE, self.folder / "firestore.log"))
+
+    @cached_property
+    def pubsub_host(self) -> str:
+        """Host and port of a Pub/Sub emulator."""
+        self._progress("starting the Pub/Sub emulator")
+        return self._stack.enter_context(running(PUBSUB, self.folder / "pubsub.log"))
+
+    def filled_sqlite(self, count: int) -> Path:
+        """Return the file of a store that holds so many results."""
+        path = self.folder / f"filled-{count}.db"
+        if path not in self._filled:
+            self._fill(f"sqlite:///{path}", count)
+            self._filled.add(path)
+        return path
+
+    def filled_postgresql(self, count: int) -> str:
+        """Return the URL of a store that holds so many results, as libpq takes it."""
+        url = self.postgresql.new_database(f"filled_{count}", tables=True)
+        self._fill(store_url(url), count)
+        return url
+
+    def _fill(self, url: str, count: int) -> None:
+        self._progress(f"writing {count:,} results to {url.partition(':')[0]}")
+        command = [sys.executable, "-m", "benchmarks.databases.filling", url, str(count)]
+        finished = subprocess.run(
+            command,
+            cwd=ROOT,
+            env=child_environment({}),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            check=False,
+        )
+        if finished.returncode:
+            said = finished.stdout.decode("utf-8", "replace")[-2000:]
+            raise MeasurementError(f"the results to list could not be written:\n{said}")
