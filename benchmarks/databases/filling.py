@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, Table, create_engine, insert
 
 from shared.stores import open_store
-from shared.stores.sql.results import _label_rows, _row
+from shared.stores.sql.results import label_rows_of, row_of
 from shared.stores.sql.tables import result_labels, results
 
 from .rows import result
@@ -32,8 +32,8 @@ def main(url: str, count: int) -> None:
                 index.drop(connection)
         for numbers in _chunks(range(count)):
             made = [result(number) for number in numbers]
-            _write(connection, results, [_row(each) for each in made])
-            _write(connection, result_labels, [row for each in made for row in _label_rows(each)])
+            _write(connection, results, [row_of(each) for each in made])
+            _write(connection, result_labels, [row for each in made for row in label_rows_of(each)])
         for table in (results, result_labels):
             for index in sorted(table.indexes, key=lambda index: index.name or ""):
                 index.create(connection)

@@ -5,6 +5,8 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
+from json.encoder import encode_basestring_ascii
 
 from shared.errors import InvalidRequestError
 from shared.records import Result
@@ -54,17 +56,26 @@ class View:
 
     def json_text(self, result: Result) -> str:
         """Return a result as a JSON object."""
-        return "{" + ",".join([f'"{name}":{self._member(name, result)}' for name in self.fields]) + "}"
+        return "{" + ",".join([name + write(result) for name, write in _writers(self)]) + "}"
 
     def cells(self, result: Result) -> list[str]:
         """Return a result's members as text: what is none is empty, what is no text is JSON."""
-        return [_TEXTS[name](result) or "" if name in _TEXTS else self._member(name, result) for name in self.fields]
+        written = zip(self.fields, _writers(self), strict=True)
+        return [_TEXTS[name](result) or "" if name in _TEXTS else write(result) for name, (_, write) in written]
 
-    def _member(self, name: str, result: Result) -> str:
-        if name in _TEXTS:
-            return json.dumps(_TEXTS[name](result))
-        text = _VALUES[name](result)
-        return _finite(text) if self.finite and name in _PAYLOADS else text
+
+@lru_cache(maxsize=64)
+def _writers(view: View) -> list[tuple[str, Callable[[Result], str]]]:
+    """Return how each member is written as JSON, its name before it; made once a view, and used for every result."""
+
+    def writer(name: str) -> Callable[[Result], str]:
+        if name in _VALUES:
+            value = _VALUES[name]
+            return (lambda result: _finite(value(result))) if view.finite and name in _PAYLOADS else value
+        text = _TEXTS[name]
+        return lambda result: "null" if (found := text(result)) is None else encode_basestring_ascii(found)
+
+    return [(f'"{name}":', writer(name)) for name in view.fields]
 
 
 def view_of(values: Mapping[str, str]) -> View:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -243,6 +244,21 @@ def test_a_locked_store_is_unavailable_and_then_works(store, path, monkeypatch):
     assert (seen, reader.count_results(ResultQuery())) == (0, 1)
     impatient.close()
     reader.close()
+
+
+def test_writers_of_one_process_take_turns_and_wait_for_so_long(store, monkeypatch):
+    """Whoever waits too long for a turn is told, and has not kept the next one from it."""
+    monkeypatch.setattr("shared.stores.sql.sqlite._TURN_SECONDS", 0.05)
+    with store._database.write(), ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(store.create_results, [a_result()])
+        error = waiting.exception(timeout=20)
+
+    (stored,) = store.create_results([a_result()])
+
+    assert isinstance(error, UnavailableError)
+    assert (error.reason, error.headers) == ("STORE_UNAVAILABLE", {"Retry-After": "1"})
+    assert not stored.replayed
+    assert store.count_results(ResultQuery()) == 1
 
 
 def test_a_fresh_file_that_is_locked_is_unavailable(path, monkeypatch):

@@ -20,6 +20,7 @@ class Database:
         translate: Names a failure of this database.
         reading: Where those come from that only read; the same unless told.
         limited: Bounds what the block does in time, where the database itself does not.
+        turns: Held by who writes, where the database has one writer at a time and lets others sleep and look again.
     """
 
     def __init__(
@@ -29,11 +30,13 @@ class Database:
         *,
         reading: Engine | None = None,
         limited: Callable[[], AbstractContextManager[None]] = nullcontext,
+        turns: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         self._reading = reading or engine
         self._writing = engine.execution_options(writes=True)
         self._translate = translate
         self._limited = limited
+        self._turns = turns
 
     @property
     def reads_whole(self) -> bool:
@@ -49,7 +52,7 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """Run the block in a transaction that commits if the block ends well."""
-        with translated(self._translate), self._limited(), self._writing.begin() as connection:
+        with translated(self._translate), self._limited(), self._turns(), self._writing.begin() as connection:
             yield connection
 
     def close(self) -> None:

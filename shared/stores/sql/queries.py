@@ -91,9 +91,11 @@ def summaries_statement(after: tuple[int, str], end_us: int) -> Select[Any]:
     )
 
 
-def by_id_statement(ids: list[str], *, payloads: bool = True) -> Select[Any]:
-    """Return the statement that reads results by their ids."""
-    return select(*_HEADER, *(_PAYLOADS if payloads else ())).where(results.c.id.in_(ids))
+@cache
+def by_id_statement(*, payloads: bool = True) -> Select[Any]:
+    """Return the statement that reads results by their ids, the parameter `ids`."""
+    columns = [*_HEADER, *(_PAYLOADS if payloads else ())]
+    return select(*columns).where(results.c.id.in_(bindparam("ids", expanding=True)))
 
 
 class _Walk(NamedTuple):

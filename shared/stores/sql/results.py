@@ -105,6 +105,10 @@ class SqlResults:
             position = (rows[-1][0], rows[-1][1])
 
 
+# Made once: making it takes longer than running it.
+_INSERT = insert(results)
+
+
 def _keep_new(connection: Connection, wanted: Mapping[str, Result]) -> dict[str, Result]:
     """Insert what is not there, and return what was."""
     if connection.dialect.name == "sqlite":
@@ -112,14 +116,14 @@ def _keep_new(connection: Connection, wanted: Mapping[str, Result]) -> dict[str,
         present = _by_id(connection, list(wanted))
         fresh = [result for result in wanted.values() if result.id not in present]
         if fresh:
-            connection.execute(insert(results), [_row(result) for result in fresh])
-        if pairs := [pair for result in fresh for pair in _label_rows(result)]:
+            connection.execute(_INSERT, [row_of(result) for result in fresh])
+        if pairs := [pair for result in fresh for pair in label_rows_of(result)]:
             connection.execute(insert(result_labels), pairs)
         return present
     # In the order of ids: two batches that share some would otherwise wait for each other.
-    rows = [_row(wanted[result_id]) for result_id in sorted(wanted)]
+    rows = [row_of(wanted[result_id]) for result_id in sorted(wanted)]
     inserted = set(connection.execute(_INSERT_RESULTS, _arrays(rows)).scalars()) if rows else set()
-    if pairs := [pair for result in wanted.values() if result.id in inserted for pair in _label_rows(result)]:
+    if pairs := [pair for result in wanted.values() if result.id in inserted for pair in label_rows_of(result)]:
         connection.execute(_INSERT_LABELS, _arrays(pairs))
     # A new statement sees what another transaction committed while the first one waited for it.
     return _by_id(connection, [result_id for result_id in wanted if result_id not in inserted])
@@ -147,10 +151,11 @@ def _arrays(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
 def _by_id(connection: Connection, ids: list[str], *, payloads: bool = True) -> dict[str, Result]:
     if not ids:
         return {}
-    return {row.id: _result(row) for row in connection.execute(by_id_statement(ids, payloads=payloads))}
+    return {row.id: _result(row) for row in connection.execute(by_id_statement(payloads=payloads), {"ids": ids})}
 
 
-def _label_rows(result: Result) -> list[dict[str, Any]]:
+def label_rows_of(result: Result) -> list[dict[str, Any]]:
+    """Return a result's labels as rows of their table."""
     return [
         {
             "result_id": result.id,
@@ -163,7 +168,8 @@ def _label_rows(result: Result) -> list[dict[str, Any]]:
     ]
 
 
-def _row(result: Result) -> dict[str, Any]:
+def row_of(result: Result) -> dict[str, Any]:
+    """Return a result as a row of the table."""
     return {
         "id": result.id,
         "created_at_us": to_us(result.created_at),
@@ -190,7 +196,7 @@ def _result(row: Any) -> Result:
         predictions=getattr(row, "predictions", ""),
         summary=row.summary,
         payload_hash=row.payload_hash,
-        labels=json.loads(row.labels),
+        labels=json.loads(row.labels) if row.labels != "{}" else {},
         request_id=row.request_id,
         expires_at=from_us(row.expires_at_us) if row.expires_at_us is not None else None,
         payload_object=PayloadObject(**json.loads(row.payload_object)) if row.payload_object else None,
