@@ -1,15 +1,19 @@
 """What store-result acknowledged on a database server is there once, whatever happens to either, or between them."""
 
+import http.client
 import os
 import signal
 import threading
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 
 import psutil
 import pytest
 
-from shared.stores import open_results
+from shared.records import ResultQuery
+from shared.stores import open_results, open_store
 from tests.emulators.proxy import proxy_to
-from tests.faults.history import check, run_clients
+from tests.faults.history import body_of, check, run_clients
 
 
 def kill_worker(running):
@@ -58,6 +62,34 @@ def test_ten_thousand_results_outlive_everything_on_postgresql(
     store.close()
     assert len(history.acknowledged) == 10_000
     assert history.answers[0] + history.answers[503] > 0
+
+
+@pytest.mark.timeout(300)
+def test_ten_thousand_stores_under_one_key_keep_one_result(serve, postgresql_url):
+    """One of them keeps it, and every other is told that it replays, with the same answer."""
+    running = serve("store_result", THREADS="16", STORE_URL=postgresql_url)
+    headers = {"Content-Type": "application/json", "Idempotency-Key": "the-same"}
+
+    def store(count):
+        answers = Counter()
+        connection = http.client.HTTPConnection("127.0.0.1", running.port, timeout=30)
+        for _ in range(count):
+            connection.request("POST", "/", body_of(1), headers)
+            answer = connection.getresponse()
+            answers[answer.status, answer.headers["Idempotency-Replayed"], answer.read()] += 1
+        connection.close()
+        return answers
+
+    with ThreadPoolExecutor(32) as pool:
+        answers = sum(pool.map(store, [10_000 // 32 + (index < 10_000 % 32) for index in range(32)]), Counter())
+
+    first, replays = sorted(answers.items(), key=lambda found: found[1])
+    assert (first[0][:2], first[1]) == ((201, None), 1)
+    assert (replays[0][:2], replays[1]) == ((201, "true"), 9999)
+    assert first[0][2] == replays[0][2]
+    found = open_store(postgresql_url)
+    assert found.count_results(ResultQuery()) == 1
+    found.close()
 
 
 @pytest.mark.timeout(300)
