@@ -9,6 +9,7 @@ from .choices import FILE as CHOICES_FILE
 from .choices import Choice, read_choices
 from .manifest import FILE as MANIFEST_FILE
 from .manifest import Manifest, read_manifest
+from .savedmodel.formats import ONLY_SAVED_MODELS
 from .storage import open_storage
 from .storage.ports import ModelStorage, VersionFiles
 from .version import ModelVersion
@@ -146,8 +147,10 @@ def _scan_version(files: VersionFiles, pool_size: int) -> ModelVersion:
 
 
 def _read(files: VersionFiles) -> Manifest:
-    if MANIFEST_FILE in files or "saved_model.pb" not in files:
+    if MANIFEST_FILE in files:
         return read_manifest(files.read(MANIFEST_FILE), files.model, files.folder)
+    if "saved_model.pb" not in files:
+        raise ModelError(f"{files.where}: holds neither {MANIFEST_FILE} nor saved_model.pb; {ONLY_SAVED_MODELS}")
     try:
         from .savedmodel.read import read_bare  # not sooner: most folders hold no bare SavedModel
     except ImportError as error:

@@ -14,6 +14,7 @@ BUNDLED_MODELS = ROOT / "model"
 LOCAL_PORT_BASE = 8080
 # Port of each function above the base; 0 is kept for the page.
 PORT_OFFSETS = {"predict": 1, "store_result": 2, "list_results": 3, "nightly_transform": 4}
+_MOST = 10**12 - 1
 _BUCKET_URL = r"gs://[a-z0-9][a-z0-9._-]{1,220}[a-z0-9](/.*)?"
 _STORE_URL = r"sqlite:///.|postgresql\+psycopg://.|firestore://[a-z][a-z0-9-]*/."
 
@@ -35,10 +36,16 @@ class Settings:
         urls: PREDICT_URL, STORE_RESULT_URL, LIST_RESULTS_URL, NIGHTLY_TRANSFORM_URL. Where the functions are.
         page_token_key: PAGE_TOKEN_KEY. Signs page tokens; made in state_dir locally.
         project_id: PROJECT_ID. Names traces in the logs, and holds the topics.
+        region: REGION. Where Cloud Scheduler has the jobs.
+        scheduler_emulator_host: CLOUD_SCHEDULER_EMULATOR_HOST. A Cloud Scheduler on this machine, as `host:port`, that
+            is asked instead, without credentials.
+        nightly_topic: NIGHTLY_TOPIC. Where the jobs' messages are handed to.
         predictions_topic: PREDICTIONS_TOPIC. Where answered requests are handed to.
+        model_timeout_seconds: MODEL_TIMEOUT_SECONDS. How long predict waits for a model, 1 to 3600.
         log_predictions: LOG_PREDICTIONS. The share of answered requests that are, 0 to 1.
         environment: ENVIRONMENT. Named in the logs.
         in_cloud: K_SERVICE is set, as Cloud Run sets it.
+        code_version: K_REVISION, as Cloud Run sets it: which deployment made a run.
     """
 
     models_dir: Path | str
@@ -51,10 +58,15 @@ class Settings:
     urls: Mapping[str, str]
     page_token_key: bytes | None
     project_id: str | None
+    region: str
+    scheduler_emulator_host: str | None
+    nightly_topic: str
     predictions_topic: str
+    model_timeout_seconds: int
     log_predictions: float
     environment: str
     in_cloud: bool
+    code_version: str
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> "Settings":
@@ -80,10 +92,15 @@ class Settings:
             urls=_urls(environ, problems),
             page_token_key=key.encode() if key else None,
             project_id=environ.get("PROJECT_ID") or None,
+            region=_region(environ, problems),
+            scheduler_emulator_host=_local_host(environ, "CLOUD_SCHEDULER_EMULATOR_HOST", problems),
+            nightly_topic=environ.get("NIGHTLY_TOPIC") or "nightly",
             predictions_topic=environ.get("PREDICTIONS_TOPIC") or "predictions",
+            model_timeout_seconds=_integer(environ, "MODEL_TIMEOUT_SECONDS", 60, problems, most=3600),
             log_predictions=_share(environ, "LOG_PREDICTIONS", problems),
             environment=environ.get("ENVIRONMENT") or "local",
             in_cloud=in_cloud,
+            code_version=environ.get("K_REVISION") or "local",
         )
         if problems:
             raise ConfigurationError(problems)
@@ -112,11 +129,14 @@ def function_urls(base_url: str) -> dict[str, str]:
     return {name: f"{found[1]}:{int(found[2]) + step}" for name, step in PORT_OFFSETS.items()}
 
 
-def _integer(environ: Mapping[str, str], name: str, default: int, problems: list[str]) -> int:
-    text = environ.get(name) or str(default)
-    if re.fullmatch(r"[0-9]{1,12}", text) and (int(text) > 0 or not environ.get(name)):
+def _integer(environ: Mapping[str, str], name: str, default: int, problems: list[str], most: int = _MOST) -> int:
+    text = environ.get(name)
+    if not text:
+        return default
+    if re.fullmatch(r"[0-9]{1,12}", text) and 0 < int(text) <= most:
         return int(text)
-    problems.append(f"{name}: expected a whole number above 0, got {text!r}")
+    expected = "above 0" if most == _MOST else f"from 1 to {most}"
+    problems.append(f"{name}: expected a whole number {expected}, got {text!r}")
     return default
 
 
@@ -154,6 +174,21 @@ def _share(environ: Mapping[str, str], name: str, problems: list[str]) -> float:
         return float(text)
     problems.append(f"{name}: expected a share from 0 to 1, got {text!r}")
     return 0.0
+
+
+def _region(environ: Mapping[str, str], problems: list[str]) -> str:
+    text = environ.get("REGION") or "europe-west1"
+    if not re.fullmatch(r"[a-z]+-[a-z]+[0-9]+", text):
+        problems.append(f"REGION: expected a region such as europe-west1, got {text!r}")
+    return text
+
+
+def _local_host(environ: Mapping[str, str], name: str, problems: list[str]) -> str | None:
+    text = environ.get(name) or None
+    # Calls to it are neither encrypted nor signed.
+    if text and not re.fullmatch(r"(127\.0\.0\.1|localhost|\[::1\]):[0-9]{1,5}", text):
+        problems.append(f"{name}: expected a port of this machine such as 127.0.0.1:9000, got {text!r}")
+    return text
 
 
 def _urls(environ: Mapping[str, str], problems: list[str]) -> dict[str, str]:

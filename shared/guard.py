@@ -4,12 +4,15 @@ WSGI, in front of Flask: functions-framework routes every method, has no limits,
 request that was already refused.
 """
 
+import contextlib
+import errno
 import re
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from email.utils import formatdate
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import parse_qs
 
 from shared.bodies import LargeBodies, LargeBodySlot, check_length, declared_length, inflate, read_body
@@ -26,8 +29,28 @@ Answer = Callable[[Match, Request, dict[str, Any]], Response]
 
 MAX_URI_BYTES = 8192
 _MAX_QUERY_PARAMETERS = 100
+# Data that is under way arrives sooner; a connection that stays silent is not lent a thread for longer.
+_FIRST_BYTE_SECONDS = 0.02
 _STATUS_LINES = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
 _CHARSET = re.compile(r'charset="?([^\s;"]*)')
+
+
+class Deadlines(Protocol):
+    """Answers requests whose handler takes too long, in the handler's place."""
+
+    def begin(
+        self, environ: Environ, fields: dict[str, Any], refuse: Callable[[ServiceError], bytes]
+    ) -> Callable[[], bool]:
+        """Watch a request whose handler is called now.
+
+        Args:
+            fields: What is known of the request, more as the handler goes on.
+            refuse: Writes the log line of a refusal, and returns the refusal as it is to be sent.
+
+        Returns:
+            To be called when the handler has ended: false if the request was answered, and nobody else may.
+        """
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +63,7 @@ class Limits:
         body_deadline_seconds: 408 for a body that takes longer.
         accept_gzip: Whether Content-Encoding: gzip is taken; any other encoding is 415.
         reader_patience_seconds: How long the reader of a stream may take for 64 KiB before it is let go.
+        deadlines: What bounds the time that a handler takes. None: nothing does.
     """
 
     max_body_bytes: int
@@ -47,6 +71,7 @@ class Limits:
     body_deadline_seconds: float = 10.0
     accept_gzip: bool = False
     reader_patience_seconds: float = 60.0
+    deadlines: Deadlines | None = None
 
 
 class Guard:
@@ -79,6 +104,7 @@ class Guard:
         self._patience = Patience(limits.body_deadline_seconds, threads)
         self._large_bodies = LargeBodies(limits.max_large_bodies)
         self._log = log
+        _let_silent_connections_wait()
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request."""
@@ -87,8 +113,7 @@ class Guard:
         last = _is_last(environ)
         slot = self._large_bodies.slot()
         try:
-            match, body = self._admitted(environ, slot)
-            response = self._answer(match, request_from(environ, match, body), fields)
+            response = self._in_time(environ, self._admitted(environ, slot), identity, fields, started)
         except Exception as error:
             # The body was not read, so the next request could not be found on this connection.
             last = _close_after(start_response)
@@ -97,6 +122,9 @@ class Guard:
             response = self._render_error(shown, request_path(environ))
         finally:
             slot.release()
+        if response is None:
+            # gunicorn takes it for a client that hung up: it says no more to this one, and prints no traceback.
+            raise ConnectionResetError(errno.ECONNRESET, "answered at the deadline")
         headers = [("Content-Type", response.content_type), ("X-Request-Id", identity), *response.headers.items()]
 
         def write_log(ended_as: int) -> None:
@@ -109,6 +137,29 @@ class Guard:
         write_log(response.status)
         start_response(_STATUS_LINES[response.status], [*headers, ("Content-Length", str(len(response.body)))])
         return LastAnswer(response.body, environ) if last else (response.body,)
+
+    def _in_time(
+        self, environ: Environ, admitted: tuple[Match, bytes], identity: str, fields: dict[str, Any], started: float
+    ) -> Response | None:
+        """Return the handler's answer; None if the request was answered before it came."""
+
+        def refuse(error: ServiceError) -> bytes:
+            response = self._render_error(error, request_path(environ))
+            seconds, told = time.perf_counter() - started, {**fields, **failure_fields(error)}
+            self._log.write(environ, identity, response.status, seconds, told, response.status)
+            return _last_message(response, identity)
+
+        request, deadlines = request_from(environ, *admitted), self._limits.deadlines
+        if deadlines is None:
+            return self._answer(admitted[0], request, fields)
+        finish = deadlines.begin(environ, fields, refuse)
+        try:
+            response = self._answer(admitted[0], request, fields)
+        except Exception:
+            if finish():
+                raise
+            return None
+        return response if finish() else None
 
     def _admitted(self, environ: Environ, slot: LargeBodySlot) -> tuple[Match, bytes]:
         match = self._match(environ)
@@ -148,6 +199,33 @@ def request_from(environ: Environ, match: Match, body: bytes) -> Request:
         ) from None
     headers = {name[5:].replace("_", "-").lower(): text for name, text in environ.items() if name.startswith("HTTP_")}
     return Request(environ["REQUEST_METHOD"], request_path(environ), match.values, query, headers, body)
+
+
+def _last_message(response: Response, identity: str) -> bytes:
+    """Return an answer as HTTP has it, for where the server is not asked to send it."""
+    assert isinstance(response.body, bytes)
+    headers = {
+        "Date": formatdate(usegmt=True),
+        "Connection": "close",
+        "Content-Type": response.content_type,
+        "Content-Length": str(len(response.body)),
+        "X-Request-Id": identity,
+        **response.headers,
+    }
+    lines = [f"HTTP/1.1 {_STATUS_LINES[response.status]}", *(f"{name}: {text}" for name, text in headers.items())]
+    return "\r\n".join([*lines, "", ""]).encode("latin-1") + response.body
+
+
+def _let_silent_connections_wait() -> None:
+    """Have gunicorn wait for the first byte of a connection where that costs no thread.
+
+    It lends each new connection a thread for five seconds first, for which it has a constant and no setting: a hundred
+    silent connections would stop a function of four threads for two minutes.
+    """
+    with contextlib.suppress(ImportError):  # not there on Windows, where functions-framework has another server
+        from gunicorn.workers import gthread  # type: ignore[import-untyped]
+
+        gthread.DEFAULT_WORKER_DATA_TIMEOUT = _FIRST_BYTE_SECONDS
 
 
 def _close_after(start_response: StartResponse) -> bool:

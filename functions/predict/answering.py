@@ -12,7 +12,12 @@ from .tensors import Tensor
 
 def version_headers(found: ModelVersion) -> dict[str, str]:
     """Return the headers by which every answer names the version that gave it."""
-    return {"X-Nightshift-Model": found.name, "X-Nightshift-Version": str(found.version)}
+    return headers_of(found.name, str(found.version))
+
+
+def headers_of(model: str, version: str) -> dict[str, str]:
+    """Return the same headers where only the names are known, as a log line has them."""
+    return {"X-Nightshift-Model": model, "X-Nightshift-Version": version}
 
 
 @contextmanager

@@ -41,13 +41,14 @@ class InferenceProtocolApi:
 
     Args:
         registry: The models there are.
+        stuck_seconds: For how long a model may be at the same requests and still be ready.
         log: Takes every answered prediction.
     """
 
-    def __init__(self, registry: Registry, log: LogPrediction) -> None:
+    def __init__(self, registry: Registry, stuck_seconds: float, log: LogPrediction) -> None:
         self._registry = registry
         self._log = log
-        self._readiness = Readiness()
+        self._readiness = Readiness(stuck_seconds)
 
     def server_metadata(self, request: Request) -> Response:
         """Answer what this server is and which extensions it has."""

@@ -12,6 +12,7 @@ from shared.guard import Limits
 from shared.lazy import Once
 from shared.routing import Response
 
+from .deadlines import Deadlines
 from .inference_protocol import InferenceProtocolApi, is_protocol_path, protocol_routes, render_protocol_error
 from .prediction_log import open_prediction_log
 from .serving import ServingApi, render_error, serving_routes
@@ -20,7 +21,7 @@ _settings = Once(read_settings)
 _registry = Once(lambda: Registry.scan(_settings().models_dir))
 _log = Once(lambda: open_prediction_log(_settings()))
 _serving = Once(lambda: ServingApi(_registry(), _settings().default_model, _log()))
-_protocol = Once(lambda: InferenceProtocolApi(_registry(), _log()))
+_protocol = Once(lambda: InferenceProtocolApi(_registry(), _settings().model_timeout_seconds, _log()))
 
 
 def _render_error(error: ServiceError, path: str) -> Response:
@@ -40,7 +41,11 @@ _endpoint = Endpoint(
     "predict",
     [*serving_routes(_serving), *protocol_routes(_protocol)],
     # Vertex AI takes 1.5 MiB a request; so do we, unless MAX_BODY_BYTES says more.
-    Limits(max_body_bytes=1_572_864, accept_gzip=True),
+    Limits(
+        max_body_bytes=1_572_864,
+        accept_gzip=True,
+        deadlines=Deadlines(lambda: _settings().model_timeout_seconds),
+    ),
     _render_error,
     _prepare,
 )

@@ -6,16 +6,18 @@ from model.example import example_inputs
 from model.registry import ModelVersion, Registry
 from shared.errors import ServiceError, UnavailableError
 
-STUCK_SECONDS = 60.0
-
 
 class Readiness:
     """Loads versions and tries them; what answered once is not tried again.
 
     Probes come often, and predictions have more use of the time.
+
+    Args:
+        stuck_seconds: A version whose every place has been at the same request for longer is not ready.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, stuck_seconds: float) -> None:
+        self._stuck_seconds = stuck_seconds
         self._answered: set[ModelVersion] = set()
 
     def of_all(self, registry: Registry) -> tuple[bool, dict[str, str]]:
@@ -51,8 +53,8 @@ class Readiness:
         Raises:
             ServiceError: It does not load, does not answer, or has been at the same calls for too long.
         """
-        if version.stuck_seconds() > STUCK_SECONDS:
-            raise UnavailableError("has been at the same requests for over a minute", reason="MODEL_STUCK")
+        if version.stuck_seconds() > self._stuck_seconds:
+            raise UnavailableError(f"MODEL_STUCK: at the same requests for over {self._stuck_seconds:g} seconds")
         if version in self._answered:
             return
         runtime = version.load()

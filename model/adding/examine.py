@@ -15,6 +15,7 @@ from typing import Any
 from shared.errors import InvalidRequestError, ModelError
 
 from ..manifest import Signature
+from ..savedmodel.formats import KERAS_SUFFIXES, ONLY_SAVED_MODELS
 from ..savedmodel.ops import refuse_unsafe
 from ..savedmodel.read import FILE, read_graph, read_signatures
 
@@ -63,11 +64,14 @@ def read(folder: Path, limit_bytes: int) -> Examination:
         InvalidRequestError: The folder holds no SavedModel.
         ModelError: The SavedModel is damaged, too large, or holds an operation that is not on the allow-list.
     """
+    if _is_keras(folder):
+        raise InvalidRequestError(f"{folder}: {ONLY_SAVED_MODELS}")
     if not folder.is_dir():
         what = "is a file" if folder.exists() else "does not exist"
         raise InvalidRequestError(f"{folder}: {what}; name the folder that holds {FILE}")
     if not (folder / FILE).exists():
-        raise InvalidRequestError(f"{folder}: holds no {FILE}, so it is not a SavedModel")
+        keras = f"; {ONLY_SAVED_MODELS}" if any(map(_is_keras, folder.glob("*"))) else ""
+        raise InvalidRequestError(f"{folder}: holds no {FILE}, so it is not a SavedModel{keras}")
     where = str(folder)
     files = dict(_files(folder))
     size_bytes = sum(path.stat().st_size for path in files.values())
@@ -113,6 +117,10 @@ def run(found: Examination, example: dict[str, Any] | None, progress: Callable[[
         for line in _step("litert", work):
             facts |= line
         found.measured["litert"] = _measurements(facts)
+
+
+def _is_keras(path: Path) -> bool:
+    return path.suffix.lower() in KERAS_SUFFIXES and not path.is_dir()
 
 
 def _files(folder: Path) -> Iterator[tuple[str, Path]]:

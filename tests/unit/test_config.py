@@ -50,10 +50,15 @@ def test_an_empty_environment_is_a_laptop():
         },
         page_token_key=None,
         project_id=None,
+        region="europe-west1",
+        scheduler_emulator_host=None,
+        nightly_topic="nightly",
         predictions_topic="predictions",
+        model_timeout_seconds=60,
         log_predictions=0.0,
         environment="local",
         in_cloud=False,
+        code_version="local",
     )
 
 
@@ -73,7 +78,10 @@ def test_every_variable_is_taken():
             "OBJECTS_URL": "gs://payloads/here",
             "LOG_PREDICTIONS": "0.25",
             "PREDICTIONS_TOPIC": "answers",
+            "NIGHTLY_TOPIC": "jobs",
+            "K_REVISION": "predict-00007",
             "ENVIRONMENT": "staging",
+            "MODEL_TIMEOUT_SECONDS": "3600",
         }
     )
 
@@ -84,7 +92,9 @@ def test_every_variable_is_taken():
     assert settings.page_token_key == b"0123456789abcdef"
     assert (settings.project_id, settings.environment) == ("observatory", "staging")
     assert settings.objects_url == "gs://payloads/here"
+    assert settings.model_timeout_seconds == 3600
     assert (settings.log_predictions, settings.predictions_topic) == (0.25, "answers")
+    assert (settings.nightly_topic, settings.code_version) == ("jobs", "predict-00007")
 
 
 def test_all_problems_are_reported_at_once():
@@ -110,6 +120,14 @@ def test_all_problems_are_reported_at_once():
 def test_a_number_is_a_whole_number_above_0(name, text):
     """And the problem names what came."""
     assert problems({name: text}) == [f"{name}: expected a whole number above 0, got {text!r}"]
+
+
+@pytest.mark.parametrize("text", ["0", "3601", "1.5", "-1"])
+def test_a_model_s_time_is_at_most_an_hour(text):
+    """No platform waits for longer."""
+    assert problems({"MODEL_TIMEOUT_SECONDS": text}) == [
+        f"MODEL_TIMEOUT_SECONDS: expected a whole number from 1 to 3600, got {text!r}"
+    ]
 
 
 @pytest.mark.parametrize("url", ["ftp://x", "http://", "https:// ", "http://a b", "//x", "x"])
@@ -180,6 +198,21 @@ def test_relative_folders_are_made_absolute():
 
     assert settings.state_dir == Path.cwd() / "somewhere"
     assert settings.models_dir == Path.cwd() / "else"
+
+
+@pytest.mark.parametrize("host", ["example.com:9000", "127.0.0.1", "127.0.0.1:x", "http://127.0.0.1:9000"])
+def test_a_cloud_scheduler_instead_of_googles_is_on_this_machine(host):
+    """What is said to it is neither encrypted nor signed."""
+    (problem,) = problems({"CLOUD_SCHEDULER_EMULATOR_HOST": host})
+
+    assert "expected a port of this machine" in problem
+    assert Settings.from_env({"CLOUD_SCHEDULER_EMULATOR_HOST": "127.0.0.1:9"}).scheduler_emulator_host == "127.0.0.1:9"
+
+
+@pytest.mark.parametrize("region", ["Europe", "europe-west1-b", "x"])
+def test_a_region_that_is_none_is_refused(region):
+    """A zone is none either."""
+    assert problems({"REGION": region}) == [f"REGION: expected a region such as europe-west1, got {region!r}"]
 
 
 @pytest.mark.parametrize("url", ["gs://models", "gs://my-models.example/team/digits", "gs://models/"])

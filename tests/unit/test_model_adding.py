@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import os
 import shutil
 import sys
 
@@ -19,6 +20,11 @@ from model.savedmodel.read import read_graph, read_signatures
 from shared.errors import ModelError
 from tests.unit.test_model_savedmodel import DIGITS, OLD_KERAS, in_a_while_body, write_model
 
+REFUSED = (
+    "only SavedModels are taken; a .keras or .h5 file is not opened, since loading one can run code that it holds; "
+    "in Keras, model.export(folder) writes a SavedModel"
+)
+
 in_tensorflow = pytest.mark.xdist_group("tensorflow")
 
 
@@ -32,6 +38,10 @@ def fail_to_run(*arguments, **options):
         (lambda path: None, "{path}: does not exist; name the folder that holds saved_model.pb"),
         (lambda path: path.write_text(""), "{path}: is a file; name the folder that holds saved_model.pb"),
         (lambda path: path.mkdir(), "{path}: holds no saved_model.pb, so it is not a SavedModel"),
+        (
+            lambda path: keras(path, "model.h5"),
+            "{path}: holds no saved_model.pb, so it is not a SavedModel; " + REFUSED,
+        ),
         (lambda path: damaged(path, b""), '{path}/saved_model.pb: holds 0 graphs and none is tagged "serve"'),
         (lambda path: damaged(path, b"\x00\xff"), "{path}/saved_model.pb: is not a SavedModel, or a damaged one"),
         (lambda path: damaged(path, None), "{path}/saved_model.pb: is not a SavedModel, or a damaged one"),
@@ -59,6 +69,26 @@ def test_what_cannot_be_served_is_refused_in_a_line_before_it_is_run(
     assert code == 1
     assert capsys.readouterr().err == f"error: {message.format(path=path)}\n"
     assert not list(models.glob("x/*"))
+
+
+@pytest.mark.parametrize("name", ["x.keras", "x.h5", "x.HDF5"])
+@pytest.mark.parametrize("command", ["check", "add"])
+def test_a_file_of_keras_s_own_is_refused_by_its_name(tmp_path, capsys, command, name):
+    """What it holds is not looked at, which a pipe shows: who opened it would wait for ever. Nothing is added."""
+    keras(tmp_path, name)
+    more = ["--name", "x", "--models-dir", str(tmp_path / "models")] if command == "add" else []
+
+    code = main([command, str(tmp_path / name), *more])
+
+    assert code == 1
+    assert capsys.readouterr().err == f"error: {tmp_path / name}: {REFUSED}\n"
+    assert not list(tmp_path.glob("models/*/*"))
+
+
+def keras(path, name):
+    """Put a pipe where a file of Keras's own would be."""
+    path.mkdir(exist_ok=True)
+    os.mkfifo(path / name)
 
 
 def damaged(path, content):

@@ -55,7 +55,7 @@ def test_listing_shows_a_broken_version_with_its_reason(tmp_path: Path, capsys: 
     assert code == 0
     assert lines[1].split()[:3] == ["digits", "1", "yes"]
     assert lines[2].split() == ["digits", "2", "broken"]
-    assert lines[3] == "broken: digits/2/model.json: cannot be read: No such file or directory"
+    assert lines[3].startswith("broken: digits/2: holds neither model.json nor saved_model.pb; only SavedModels")
 
 
 def test_an_empty_folder_lists_no_models(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
