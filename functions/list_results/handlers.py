@@ -13,6 +13,7 @@ from shared.paging import MAX_PAGE_SIZE, PageTokens, page_size, single_values
 from shared.ports import ResultStore
 from shared.records import Position, Result, ResultQuery
 from shared.routing import Request, Response
+from shared.stores.bulkhead import Bulkhead
 
 from .formats import Format, accepted
 from .queries import FILTERS, flag, query_of, question_of
@@ -36,7 +37,7 @@ class ResultReader:
         now: The clock; what has expired by then is hidden.
     """
 
-    def __init__(self, store: ResultStore, tokens: PageTokens, now: Callable[[], datetime]) -> None:
+    def __init__(self, store: Bulkhead[ResultStore], tokens: PageTokens, now: Callable[[], datetime]) -> None:
         self._store = store
         self._tokens = tokens
         self._now = now
@@ -47,7 +48,8 @@ class ResultReader:
         result_id = request.values["id"]
         result = None
         if _ID.fullmatch(result_id):
-            result = self._store.get_result(result_id, self._now(), payloads=view.shows_payloads)
+            with self._store.entered() as store:
+                result = store.get_result(result_id, self._now(), payloads=view.shows_payloads)
         if result is None:
             raise NotFoundError("there is no result with this id", reason="RESULT_NOT_FOUND")
         return Response(view.json_text(result).encode() + b"\n")
@@ -72,7 +74,9 @@ class ResultReader:
         token = "" if is_last else self._tokens.encode(question, _spelled(found[len(shown) - 1]))
         members = [b'"results":[' + b",".join(shown) + b"]", b'"next_page_token":' + json.dumps(token).encode()]
         if count:
-            members.append(b'"total_size":%d,"total_size_includes_expired":true' % self._store.count_results(query))
+            with self._store.entered() as store:
+                total = store.count_results(query)
+            members.append(b'"total_size":%d,"total_size_includes_expired":true' % total)
         note(results=len(shown))
         return Response(b"{" + b",".join(members) + b"}\n", headers=_VARY)
 
@@ -93,9 +97,9 @@ class ResultReader:
         """Return the query up to its newest result: oldest first, a stream could run after new ones for ever."""
         if query.order == "desc":
             return query
-        newest = self._store.list_results(
-            replace(query, order="desc"), after=None, limit=1, now=self._now(), payloads=False
-        )
+        newest_first = replace(query, order="desc")
+        with self._store.entered() as store:
+            newest = store.list_results(newest_first, after=None, limit=1, now=self._now(), payloads=False)
         return replace(query, until=newest[0].created_at + timedelta(microseconds=1)) if newest else query
 
     def _parts(self, query: ResultQuery, view: View, stream: Format, page: Sequence[Result]) -> Iterator[bytes]:
@@ -115,14 +119,15 @@ class ResultReader:
         self, query: ResultQuery, view: View, after: Position | None, limit: int, max_chars: int
     ) -> list[Result]:
         payloads = view.shows_payloads
-        return self._store.list_results(
-            query,
-            after=after,
-            limit=limit,
-            now=self._now(),
-            max_chars=max_chars if payloads else None,
-            payloads=payloads,
-        )
+        with self._store.entered() as store:
+            return store.list_results(
+                query,
+                after=after,
+                limit=limit,
+                now=self._now(),
+                max_chars=max_chars if payloads else None,
+                payloads=payloads,
+            )
 
     def _position(self, question: Mapping[str, Any], token: str | None) -> Position | None:
         if not token:

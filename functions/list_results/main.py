@@ -12,13 +12,14 @@ from shared.lazy import Once
 from shared.paging import PageTokens, page_token_key
 from shared.routing import Route
 from shared.stores import open_results
+from shared.stores.bulkhead import Bulkhead
 
 from .handlers import ResultReader
 
 _settings = Once(read_settings)
 _reader = Once(
     lambda: ResultReader(
-        open_results(_settings().store_url, _settings().objects_url),
+        Bulkhead(lambda: open_results(_settings().store_url, _settings().objects_url), _settings().threads),
         PageTokens(page_token_key(_settings().page_token_key, _settings().state_dir, _settings().in_cloud)),
         now=lambda: datetime.now(UTC),
     )

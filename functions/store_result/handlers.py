@@ -14,6 +14,7 @@ from shared.log import note
 from shared.ports import ResultStore
 from shared.records import Result, Stored
 from shared.routing import Request, Response, json_response
+from shared.stores.bulkhead import Bulkhead
 from shared.strict_json import canonical, check_text, kind_of
 
 from .pushes import is_push, read_push
@@ -43,7 +44,7 @@ class ResultWriter:
         now: The clock.
     """
 
-    def __init__(self, store: ResultStore, declarations: Declarations, now: Callable[[], datetime]) -> None:
+    def __init__(self, store: Bulkhead[ResultStore], declarations: Declarations, now: Callable[[], datetime]) -> None:
         self._store = store
         self._declarations = declarations
         self._now = now
@@ -58,7 +59,8 @@ class ResultWriter:
             push = read_push(raw)
             raw, key, where = push.result, key or push.key, "message.data."
         result = self._result(raw, key, where)
-        (stored,) = self._store.create_results([result])
+        with self._store.entered() as store:
+            (stored,) = store.create_results([result])
         note(model=result.model, result_id=result.id, replayed=stored.replayed)
         return json_response(_shown(stored), 201, headers=_replay_header([stored]))
 
@@ -70,7 +72,8 @@ class ResultWriter:
             self._result(item, f"{key}:{index}" if key else None, f"results[{index}].")
             for index, item in enumerate(items)
         ]
-        stored = self._store.create_results(results)
+        with self._store.entered() as store:
+            stored = store.create_results(results)
         shown = [{**_shown(item), "replayed": item.replayed} for item in stored]
         note(results=len(stored))
         return json_response({"results": shown}, 201, headers=_replay_header(stored))

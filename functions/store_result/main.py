@@ -12,6 +12,7 @@ from shared.guard import Limits
 from shared.lazy import Once
 from shared.routing import Route
 from shared.stores import open_results
+from shared.stores.bulkhead import Bulkhead
 
 from .handlers import ResultWriter
 from .summaries import read_declarations
@@ -22,7 +23,7 @@ _ONE_RESULT_TYPES = ("application/json", "application/cloudevents+json")
 _settings = Once(read_settings)
 _writer = Once(
     lambda: ResultWriter(
-        open_results(_settings().store_url, _settings().objects_url),
+        Bulkhead(lambda: open_results(_settings().store_url, _settings().objects_url), _settings().threads),
         read_declarations(_described_models()),
         now=lambda: datetime.now(UTC),
     )

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 _CHUNK_BYTES = 1 << 16
+_DROPS_A_SECOND = 10
 Pair = tuple[socket.socket, socket.socket]
 
 
@@ -23,6 +24,7 @@ class Proxy:
         self._pairs: set[Pair] = set()
         self._lock = threading.Lock()
         self._delay_seconds = 0.0
+        self._trickle_bytes = 0
         self._flowing = threading.Event()
         self._flowing.set()
         self._refuses = False
@@ -36,13 +38,18 @@ class Proxy:
         """Hold every piece back for so long, both ways."""
         self._delay_seconds = seconds
 
+    def trickle(self, bytes_a_second: int) -> None:
+        """Forward no more than so much of each connection, both ways; 10 bytes a second at least."""
+        self._trickle_bytes = bytes_a_second // _DROPS_A_SECOND
+
     def pause(self) -> None:
         """Forward nothing more, and keep the connections."""
         self._flowing.clear()
 
     def resume(self) -> None:
-        """Forward again, what was held back too, without delay and refusing nobody."""
+        """Forward again, what was held back too, at once and refusing nobody."""
         self._delay_seconds = 0.0
+        self._trickle_bytes = 0
         self._refuses = False
         self._flowing.set()
 
@@ -103,6 +110,10 @@ class Proxy:
                 if not asks and deaf.is_set():
                     self.swallowed += 1
                     break
+                while self._trickle_bytes and piece:
+                    drop, piece = piece[: self._trickle_bytes], piece[self._trickle_bytes :]
+                    sink.sendall(drop)
+                    time.sleep(1 / _DROPS_A_SECOND)
                 sink.sendall(piece)
         with self._lock:
             self._pairs.discard(pair)
