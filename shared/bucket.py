@@ -5,7 +5,7 @@ a mixture. Source: https://cloud.google.com/storage/docs/request-preconditions.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -76,24 +76,37 @@ class Bucket:
         """Close its connections; it is not used afterwards."""
         self._bucket().client.close()
 
-    def list(self) -> dict[str, Stored]:
-        """Return every object below the prefix."""
+    def list(self, beginning: str = "") -> dict[str, Stored]:
+        """Return every object below the prefix whose name begins so."""
         with self._answers(f"{self._holds} bucket"):
             blobs = self._bucket().list_blobs(
-                prefix=self._prefix,
+                prefix=self._prefix + beginning,
                 fields="items(name,size,generation),nextPageToken",
                 **self._patience,
             )
             return {blob.name[len(self._prefix) :]: Stored(blob.size, blob.generation) for blob in blobs}
 
-    def read(self, name: str, generation: int | None = None) -> bytes:
+    def find(self, name: str) -> Stored:
+        """Return what is known of one object."""
+        with self._answers(name):
+            blob = self._blob(name)
+            blob.reload(**self._patience)
+            return Stored(blob.size, blob.generation)
+
+    def read(
+        self, name: str, generation: int | None = None, *, start: int | None = None, end: int | None = None
+    ) -> bytes:
         """Return an object's content.
 
         Args:
             generation: What it must still be; None: whichever it is.
+            start: The offset of the first byte that is wanted; None: that of the first there is.
+            end: The offset after the last byte that is wanted, above `start`; None: the object's end.
         """
         with self._answers(name):
             content: bytes = self._blob(name).download_as_bytes(
+                start=start,
+                end=None if end is None else end - 1,
                 if_generation_match=generation,
                 **self._patience,
             )
@@ -137,6 +150,18 @@ class Bucket:
                 **self._patience,
             )
 
+    def replace(self, name: str, content: Iterable[bytes], piece_bytes: int) -> None:
+        """Give an object new content, or make it, in one upload: a reader sees the old content or the new.
+
+        Args:
+            content: In pieces of any size; what it raises ends the upload, and nothing was changed.
+            piece_bytes: How much is sent at a time, a multiple of 256 KiB.
+        """
+        with self._answers(name):
+            blob = self._blob(name)
+            blob.chunk_size = piece_bytes
+            blob.upload_from_file(_Joined(content), content_type="application/octet-stream", **self._patience)
+
     def delete(self, name: str) -> None:
         """Remove an object."""
         with self._answers(name):
@@ -167,6 +192,28 @@ class Bucket:
             if isinstance(error, Forbidden | Unauthorized | GoogleAuthError) and not _may_pass(error):
                 raise self._failure(f"{what}: Cloud Storage allows no access to it with these credentials") from error
             raise UnavailableError(f"{what}: Cloud Storage did not answer", reason="STORAGE_UNAVAILABLE") from error
+
+
+class _Joined:
+    """Pieces as a file that an upload reads; it goes only forward."""
+
+    def __init__(self, pieces: Iterable[bytes]) -> None:
+        self._pieces = iter(pieces)
+        self._held = bytearray()
+        self._at = 0
+
+    def read(self, size: int) -> bytes:
+        """Return so many bytes; fewer at the end alone."""
+        while len(self._held) < size and (piece := next(self._pieces, None)) is not None:
+            self._held += piece
+        content = bytes(self._held[:size])
+        del self._held[:size]
+        self._at += len(content)
+        return content
+
+    def tell(self) -> int:
+        """Return how many bytes were read."""
+        return self._at
 
 
 def _may_pass(error: Exception) -> bool:

@@ -4,31 +4,27 @@ A run is named by the stretch of data it covers, never by when it happened to st
 date; its boundaries are that zone's midnights, so a day may have 23 or 25 hours and never none.
 """
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, time, timedelta
-from itertools import pairwise
+from datetime import date, datetime, timedelta
 from pathlib import Path
-from typing import Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
-
-import yaml
-from cronsim import CronSim, CronSimError
+from typing import Any, Literal
+from zoneinfo import ZoneInfo
 
 from shared.config import ROOT
-from shared.errors import ConfigurationError, InvalidRequestError, NotFoundError
-from shared.records import Interval
+from shared.errors import InvalidRequestError, NotFoundError
+from shared.jobs_file import MAX_ATTEMPTS, read_entries
+from shared.runs import Interval
+from shared.schedules import Schedule, day_bounds
 
 JOBS_FILE = ROOT / "scheduler" / "jobs.yaml"
-# What was stored at the last moment of an interval must be visible before the interval is read.
-SETTLE = timedelta(minutes=2)
-# Pub/Sub itself gives up after 100 deliveries.
-MAX_ATTEMPTS = 20
-_JOB_ID = re.compile(r"[a-z][a-z0-9-]{0,62}")
-_MEMBERS = {"schedule": str, "time_zone": str, "transform": str, "description": str, "max_attempts": int}
 _INSTANT = timedelta(microseconds=1)
+_MAX_BACKOFF = timedelta(hours=1)
+# Of one backfill: ten years of days.
+MAX_INTERVALS = 3700
+_INVALID_KEY, _INVALID_RANGE = "INVALID_KEY", "INVALID_RANGE"
+CatchUp = Literal["none", "latest", "all"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +33,25 @@ class Job:
 
     Attributes:
         id: Lower-case name, also the `job` of its messages.
-        schedule: Five-field cron expression, read in `time_zone`, ticking once a day at 00:02 or later.
+        schedule: Five-field cron expression, read in `time_zone`. A job that ticks at most once a day covers the
+            local day before its tick, and ticks at 00:02 or later; any other covers the time between two ticks.
         time_zone: IANA name.
         transform: Name of a module in functions/nightly_transform/transforms.
         description: For people.
-        max_attempts: How often one run is tried before it counts as failed.
+        owner: Who is asked when it fails.
         params: Handed to the transform.
+        after: Jobs that must have succeeded for the same interval before it begins.
+        max_attempts: How often one run is tried before it counts as failed.
+        backoff_seconds: How long after a first failure; each further one doubles it, up to an hour.
+        deadline_minutes: How long after the end of its interval a run should have succeeded; None: whenever.
+        catch_up: What becomes of ticks that were missed: nothing, the latest one is made up for, or all.
+        max_catch_up_runs: How far back `all` goes, in ticks.
+        max_active: How many of its runs may be under way at once.
+        slices: Into how many stretches its interval is cut, each worked on by itself; 1: in one piece.
+        keep_days: After how many days runs that ended are forgotten; None: never.
+        settle_minutes: How long after the end of its interval a result may still be on its way into the store; a run
+            that begins earlier is provisional, and made again.
+        paused: It is kept from ticking at all.
     """
 
     id: str
@@ -50,82 +59,157 @@ class Job:
     time_zone: str
     transform: str
     description: str
-    max_attempts: int = 3
+    owner: str = ""
     params: Mapping[str, Any] = field(default_factory=dict)
+    after: tuple[str, ...] = ()
+    max_attempts: int = 3
+    backoff_seconds: int = 60
+    deadline_minutes: int | None = None
+    catch_up: CatchUp = "latest"
+    max_catch_up_runs: int = 31
+    max_active: int = 1
+    slices: int = 1
+    keep_days: int | None = None
+    settle_minutes: int = 2
+    paused: bool = False
+
+    @property
+    def daily(self) -> bool:
+        """Whether a run covers a local calendar day; else it covers the time between two ticks."""
+        return self.timing.is_daily
+
+    @property
+    def timing(self) -> Schedule:
+        """When it ticks."""
+        return Schedule(self.schedule, self.time_zone)
 
     def next_tick(self, after: datetime) -> datetime:
-        """Return the first time the schedule fires after `after`, in UTC."""
-        return next(CronSim(self.schedule, after.astimezone(self._zone))).astimezone(UTC)
+        """Return the first time the schedule fires after `after`, in UTC.
+
+        Raises:
+            InvalidRequestError: reason NO_TICK; never again before the year 10000.
+        """
+        return self.timing.next_tick(after)
 
     def last_tick(self, at: datetime) -> datetime:
-        """Return the last time the schedule fired at or before `at`, in UTC."""
-        # Searching backwards excludes the start itself, so start just beyond it.
-        begin = (at + timedelta(seconds=60)).astimezone(self._zone)
-        for tick in CronSim(self.schedule, begin, reverse=True):
-            if tick <= at:
-                return tick.astimezone(UTC)
-        raise InvalidRequestError(f"job {self.id}: its schedule never fired before {at.isoformat()}")
+        """Return the last time the schedule fired at or before `at`, in UTC.
+
+        Raises:
+            InvalidRequestError: reason NO_TICK; never since the year 1.
+        """
+        return self.timing.last_tick(at)
+
+    def ticks(self, after: datetime, until: datetime, limit: int) -> list[datetime]:
+        """Return when the schedule fired in (after, until], oldest first; of more than `limit` times the newest."""
+        return self.timing.newest_ticks(after, until, limit)
 
     def interval_of_tick(self, tick: datetime) -> Interval:
-        """Return the interval a tick closes: the local calendar day before it."""
-        today = self._midnight(tick.astimezone(self._zone).date())
-        # Not the date less one: a zone that moved across the date line has skipped that day.
-        return self.interval_of_day((today - _INSTANT).astimezone(self._zone).date())
+        """Return the interval a tick closes.
+
+        Raises:
+            InvalidRequestError: reason NO_TICK; it is the first in the calendar, so that nothing lies before it.
+        """
+        try:
+            if not self.daily:
+                end = self.last_tick(tick)
+                return self._between(self.last_tick(end - _INSTANT), end)
+            today, _ = day_bounds(self.timing.day_of_tick(tick), self.time_zone)
+            # Not the date less one: a zone that moved across the date line has skipped that day.
+            return self._day((today - _INSTANT).astimezone(ZoneInfo(self.time_zone)).date())
+        except OverflowError:
+            raise InvalidRequestError(f"job {self.id}: nothing lies before this tick", reason="NO_TICK") from None
 
     def interval(self, key: str) -> Interval:
         """Return the interval a key names.
 
         Raises:
-            InvalidRequestError: reason INVALID_KEY; the key is not a date that exists.
+            InvalidRequestError: reason INVALID_KEY; the key is not a date that exists, or not when an interval starts.
         """
         try:
-            if not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", key):
-                raise ValueError
-            return self.interval_of_day(date.fromisoformat(key))
-        except (ValueError, OverflowError):
-            raise InvalidRequestError(
-                f"job {self.id}: expected a key such as 2026-11-21, a day that exists", reason="INVALID_KEY"
-            ) from None
+            if not self.daily:
+                return self._interval_from(_moment(key))
+            return self._day(_date(key))
+        except (ValueError, OverflowError, InvalidRequestError):
+            example = "2026-11-21, a day that exists" if self.daily else "2026-11-21T14:10Z, the UTC time of a tick"
+            raise InvalidRequestError(f"job {self.id}: expected a key such as {example}", reason=_INVALID_KEY) from None
 
-    def interval_of_day(self, day: date) -> Interval:
-        """Return the interval between a local midnight and the next.
+    def keys_between(self, from_key: str, to_key: str) -> list[Interval]:
+        """Return the intervals that the schedule makes from one key to another, both included, oldest first.
+
+        Args:
+            from_key: A key; a job that ticks more than once a day takes a day as well, from whose beginning on.
+            to_key: The same, to whose end.
 
         Raises:
-            ValueError: The zone skipped this day.
-            OverflowError: Its midnights are beyond the years 1 to 9999.
+            InvalidRequestError: reason INVALID_KEY; a key is wrong. INVALID_RANGE; they are the wrong way round, or
+                there are more than MAX_INTERVALS.
         """
-        start, end = self._midnight(day), self._midnight(day + timedelta(days=1))
-        if start >= end:
-            raise ValueError(f"{self.time_zone} had no {day.isoformat()}")
-        return Interval(day.isoformat(), start, end, self.time_zone)
+        first, last = self._span(from_key)[0], self._span(to_key)[1]
+        if first >= last:
+            raise InvalidRequestError(f"job {self.id}: expected `from` to be no later than `to`", reason=_INVALID_RANGE)
+        found: list[Interval] = []
+        tick = first if self.daily else first - _INSTANT
+        while len(found) <= MAX_INTERVALS:
+            try:
+                # A day's run is made by the tick of the next day, another by the tick that begins the next.
+                tick = self.next_tick(tick)
+                interval = self.interval_of_tick(tick) if self.daily else self._interval_from(tick)
+            except InvalidRequestError:
+                return found  # the calendar ends
+            if interval.start >= last:
+                return found
+            if interval.start >= first:
+                found.append(interval)
+        raise InvalidRequestError(
+            f"job {self.id}: expected at most {MAX_INTERVALS} intervals at once", reason=_INVALID_RANGE
+        )
 
-    def _midnight(self, day: date) -> datetime:
-        # Of a midnight that comes twice the first; for one that is skipped, the moment the clock jumped over it.
-        return datetime.combine(day, time(), self._zone).astimezone(UTC)
+    def deadline_at(self, interval: Interval) -> datetime | None:
+        """Return when a run of an interval should have succeeded; None: whenever."""
+        try:
+            return None if self.deadline_minutes is None else interval.end + timedelta(minutes=self.deadline_minutes)
+        except OverflowError:
+            return None  # beyond the year 9999
 
-    @property
-    def _zone(self) -> ZoneInfo:
-        return ZoneInfo(self.time_zone)
+    def backoff(self, attempt: int) -> timedelta:
+        """Return how long to wait after an attempt failed, the first being 1."""
+        doublings = min(max(attempt - 1, 0), MAX_ATTEMPTS)
+        return min(timedelta(seconds=self.backoff_seconds * 2**doublings), _MAX_BACKOFF)
+
+    def _span(self, key: str) -> tuple[datetime, datetime]:
+        if self.daily or "T" in key:
+            interval = self.interval(key)
+            return interval.start, interval.start + _INSTANT
+        try:
+            return day_bounds(_date(key), self.time_zone)
+        except (ValueError, OverflowError):
+            raise InvalidRequestError(
+                f"job {self.id}: expected a day such as 2026-11-21 that exists, or a key such as 2026-11-21T14:10Z",
+                reason=_INVALID_KEY,
+            ) from None
+
+    def _interval_from(self, moment: datetime) -> Interval:
+        # Of zones whose offset once had seconds, a key leaves them out.
+        start = self.last_tick(moment + timedelta(seconds=59))
+        if start < moment:
+            raise ValueError("no tick is then")
+        return self._between(start, self.next_tick(start))
+
+    def _between(self, start: datetime, end: datetime) -> Interval:
+        key = start.replace(tzinfo=None, second=0).isoformat(timespec="minutes") + "Z"
+        return Interval(key, start, end, self.time_zone)
+
+    def _day(self, day: date) -> Interval:
+        return Interval(day.isoformat(), *day_bounds(day, self.time_zone), self.time_zone)
 
 
 def read_jobs(path: Path = JOBS_FILE) -> dict[str, Job]:
     """Read and check the jobs file.
 
     Raises:
-        ConfigurationError: Lists everything that is wrong with it.
+        ConfigurationError: Lists everything that is wrong with it, by line.
     """
-    try:
-        document = yaml.load(path.read_text("utf-8"), _UniqueKeys)  # noqa: S506  # a SafeLoader
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigurationError([f"{path.name}: cannot be read: {error}"]) from error
-    entries = document.get("jobs") if isinstance(document, dict) else None
-    if not isinstance(entries, dict) or not entries:
-        raise ConfigurationError([f"{path.name}: expected a mapping `jobs:` of job ids to jobs"])
-    problems = [f"unknown key {name!r}: expected jobs" for name in document if name != "jobs"]
-    jobs = {str(key): _job(str(key), entry, problems) for key, entry in entries.items()}
-    if problems:
-        raise ConfigurationError([f"{path.name}: {problem}" for problem in problems])
-    return {key: job for key, job in jobs.items() if job}
+    return {job_id: Job(job_id, **members) for job_id, members in read_entries(path).items()}
 
 
 def find_job(jobs: Mapping[str, Job], job_id: str) -> Job:
@@ -139,75 +223,18 @@ def find_job(jobs: Mapping[str, Job], job_id: str) -> Job:
     return jobs[job_id]
 
 
-def _job(job_id: str, entry: object, problems: list[str]) -> Job | None:
-    found: list[str] = []
-    if not _JOB_ID.fullmatch(job_id):
-        found.append("expected an id of lower-case letters, digits and hyphens")
-    if isinstance(entry, dict):
-        found += _member_problems(entry)
-        schedule, time_zone = entry.get("schedule"), entry.get("time_zone")
-        if isinstance(schedule, str) and isinstance(time_zone, str):
-            found += _timing_problems(schedule, time_zone)
-    else:
-        found.append("expected a mapping")
-    problems += [f"job {job_id}: {problem}" for problem in found]
-    return None if found or not isinstance(entry, dict) else Job(job_id, **entry)
+def dependants(jobs: Mapping[str, Job], job_id: str) -> list[Job]:
+    """Return the jobs that begin only after another has succeeded."""
+    return [job for job in jobs.values() if job_id in job.after]
 
 
-def _member_problems(entry: Mapping[Any, Any]) -> list[str]:
-    found = [f"unknown key {name!r}" for name in entry if name not in {*_MEMBERS, "params"}]
-    for name, kind in _MEMBERS.items():
-        if name not in entry and name != "max_attempts":
-            found.append(f"{name}: expected, not there")
-        elif name in entry and type(entry[name]) is not kind:
-            found.append(f"{name}: expected {kind.__name__}, got {type(entry[name]).__name__}")
-    attempts = entry.get("max_attempts", 1)
-    if type(attempts) is int and not 1 <= attempts <= MAX_ATTEMPTS:
-        found.append(f"max_attempts: expected 1 to {MAX_ATTEMPTS}, got {attempts}")
-    params = entry.get("params", {})
-    if not isinstance(params, dict) or not _is_json(params):
-        found.append("params: expected a mapping of JSON values; a date, for one, needs quotes")
-    return found
+def _date(key: str) -> date:
+    if not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", key):
+        raise ValueError(key)
+    return date.fromisoformat(key)
 
 
-def _is_json(value: object) -> bool:
-    try:
-        return bool(json.loads(json.dumps(value, allow_nan=False)) == value)
-    except (TypeError, ValueError, RecursionError):
-        return False
-
-
-def _timing_problems(schedule: str, time_zone: str) -> list[str]:
-    try:
-        zone = ZoneInfo(time_zone)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        return [f"time_zone: expected an IANA name such as Europe/Paris, got {time_zone!r}"]
-    try:
-        # A sixth field would be seconds, which Cloud Scheduler does not have.
-        ticks = CronSim(schedule if len(schedule.split()) == 5 else "", datetime(2026, 1, 1, tzinfo=zone))
-        days = [next(ticks) for _ in range(400)]
-    except (CronSimError, StopIteration):
-        return [f"schedule: expected a cron expression of five fields, got {schedule!r}"]
-    if any(a.date() == b.date() for a, b in pairwise(days)):
-        return ["schedule: expected at most one tick a day, since a run covers a day"]
-    # Elapsed time, not the clock's: where midnight is skipped, 00:30 is the moment the day begins.
-    early = [tick for tick in days if tick.astimezone(UTC) - _midnight_before(tick) < SETTLE]
-    if early:
-        return [f"schedule: expected 00:02 or later; {early[0].isoformat()} leaves the day before no time to settle"]
-    return []
-
-
-def _midnight_before(tick: datetime) -> datetime:
-    return datetime.combine(tick, time(), tick.tzinfo).astimezone(UTC)
-
-
-class _UniqueKeys(yaml.SafeLoader):
-    """YAML that refuses a key given twice, where the last would silently win."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Return the mapping, as the safe loader does, if its keys differ."""
-        names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise yaml.constructor.ConstructorError(None, None, f"the key {twice[0]!r} is there twice", node.start_mark)
-        return super().construct_mapping(node, deep)
+def _moment(key: str) -> datetime:
+    if not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}Z", key):
+        raise ValueError(key)
+    return datetime.fromisoformat(key)

@@ -6,9 +6,11 @@ Input from a caller only ever stands inside a quoted field, so no request can fo
 import json
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any, Literal
 
 Severity = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
@@ -18,6 +20,7 @@ _STDOUT = 1
 _ENCODER = json.JSONEncoder(separators=(",", ":"), default=str)
 _lock = threading.Lock()
 _notes: ContextVar[dict[str, Any] | None] = ContextVar("notes", default=None)
+_bound: ContextVar[Mapping[str, Any]] = ContextVar("bound", default=MappingProxyType({}))
 
 
 def start_notes() -> dict[str, Any]:
@@ -34,6 +37,17 @@ def note(**fields: Any) -> None:
         notes.update(fields)
 
 
+@contextmanager
+def bound(**fields: Any) -> Iterator[None]:
+    """Add fields to every event that is logged while the block runs, and to the request's own line."""
+    note(**fields)
+    before = _bound.set({**_bound.get(), **fields})
+    try:
+        yield
+    finally:
+        _bound.reset(before)
+
+
 def log_event(severity: Severity, message: str, **fields: Any) -> None:
     """Write one event to standard output.
 
@@ -42,7 +56,7 @@ def log_event(severity: Severity, message: str, **fields: Any) -> None:
         message: What happened, for people.
         fields: What happened, for queries: JSON values.
     """
-    event = {"severity": severity, "message": message, "time": _now(), **fields}
+    event = {"severity": severity, "message": message, "time": _now(), **_bound.get(), **fields}
     _write((readable(event) if os.isatty(_STDOUT) else _ENCODER.encode(event)) + "\n")
 
 

@@ -1,4 +1,4 @@
-"""The records that cross a boundary: results, their summaries, intervals, runs. Immutable, no I/O."""
+"""The records of results, their payloads and their summaries, and how they are asked for. Immutable, no I/O."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -6,11 +6,6 @@ from datetime import datetime
 from typing import Any, Literal
 
 Order = Literal["desc", "asc"]
-Trigger = Literal["schedule", "manual"]
-RunState = Literal["running", "success", "queued", "failed"]
-
-# What a summary row or a run's output holds: JSON values only.
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,82 +100,3 @@ class SummaryDocument:
     model: str
     version: str
     summary: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Interval:
-    """The stretch of time a run covers, half open, and the key that names it.
-
-    Attributes:
-        key: Local date of the start, such as "2026-11-21".
-        start: UTC, included.
-        end: UTC, excluded.
-        time_zone: IANA name of the zone whose midnights the boundaries are.
-    """
-
-    key: str
-    start: datetime
-    end: datetime
-    time_zone: str
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """One job over one interval: there is one per (job, key), however often it was asked for.
-
-    Attributes:
-        provisional: The interval was still open when the run began; a later run of the key supersedes it.
-        attempt: How many times work began since the run was last asked for.
-        fence: Grows with every claim; only the holder of the newest may finish the run.
-        lease_expires_at: Until then no other worker may claim it.
-        generation: The fence under which the visible summary was written, None before the first success.
-    """
-
-    job: str
-    interval: Interval
-    trigger: Trigger
-    created_at: datetime
-    params: Mapping[str, Any] = field(default_factory=dict)
-    state: RunState = "queued"
-    provisional: bool = False
-    attempt: int = 0
-    fence: int = 0
-    lease_expires_at: datetime | None = None
-    generation: int | None = None
-    output: Mapping[str, Any] = field(default_factory=dict)
-    error: str | None = None
-    started_at: datetime | None = None
-    ended_at: datetime | None = None
-
-    @property
-    def key(self) -> str:
-        """The interval's key; with the job's id it names the run."""
-        return self.interval.key
-
-
-@dataclass(frozen=True, slots=True)
-class RunQuery:
-    """Which runs: of one job or all, since_key <= key < until_key; newest key first, then by job."""
-
-    job: str | None = None
-    since_key: str | None = None
-    until_key: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """The answer to asking for a run: the run as it is now, and whether the work is yours."""
-
-    run: Run
-    granted: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """What a transform wrote for one (job, key): the rows of the generation that is visible."""
-
-    job: str
-    key: str
-    provisional: bool
-    rows: tuple[Row, ...]
-    created_at: datetime

@@ -58,11 +58,13 @@ class RequestLog:
 
         Args:
             status: What was sent.
-            fields: May bring an outcome of its own, a stack_trace, and what else is worth finding.
-            ended_as: What it came to, the same status unless the answer broke off afterwards; gives the severity.
+            fields: May bring an outcome and a severity of its own, a stack_trace, and what else is worth finding.
+            ended_as: What it came to, the same status unless the answer broke off afterwards; gives the usual
+                severity.
         """
         outcome = fields.setdefault("outcome", "OK" if status < 400 else str(status))
-        severity: Severity = "INFO" if ended_as < 400 else "WARNING" if ended_as < 500 else "ERROR"
+        usual: Severity = "INFO" if ended_as < 400 else "WARNING" if ended_as < 500 else "ERROR"
+        severity: Severity = fields.pop("severity", usual)
         method, path = environ["REQUEST_METHOD"][:16], request_path(environ)[:256]
         line = {
             **fields,

@@ -2,6 +2,7 @@
 
 import contextlib
 import threading
+from collections.abc import Mapping
 
 from google.api_core.exceptions import DeadlineExceeded, GoogleAPIError
 from google.auth.exceptions import GoogleAuthError
@@ -54,12 +55,13 @@ class Topic:
             connecting.join(wait_seconds)
         return self._publisher is not None
 
-    def publish(self, data: bytes, timeout_seconds: float) -> str:
+    def publish(self, data: bytes, timeout_seconds: float, attributes: Mapping[str, str] | None = None) -> str:
         """Hand a message over and wait until it is kept.
 
         Args:
             data: The message, at most 10 MB.
             timeout_seconds: How long to wait; reading and writing many megabytes comes on top.
+            attributes: The message's.
 
         Returns:
             The message's id.
@@ -73,10 +75,9 @@ class Topic:
         publisher = self._publisher
         if publisher is None:
             raise ServiceError(f"{self.path}: there is no client to publish with", reason=_FAILED) from self._failure
+        message = PubsubMessage(data=data, attributes=attributes or {})
         try:
-            answer = publisher.publish(
-                topic=self.path, messages=[PubsubMessage(data=data)], retry=None, timeout=timeout_seconds
-            )
+            answer = publisher.publish(topic=self.path, messages=[message], retry=None, timeout=timeout_seconds)
         except DeadlineExceeded as error:
             raise UnavailableError(f"{self.path}: Pub/Sub did not answer in time", reason="TOPIC_TIMED_OUT") from error
         except (GoogleAPIError, GoogleAuthError) as error:

@@ -24,7 +24,7 @@ def open_results(url: str, objects_url: str) -> ResultStore:
 
 
 def open_store(url: str) -> Store:
-    """Open the store a URL names.
+    """Open the store a URL names; payloads that were too large for a row it does not have: see `open_results`.
 
     Only the named database's library is imported: a function carries no other.
 

@@ -12,6 +12,7 @@ from shared.records import PayloadObject, Result
 MAX_ROW_BYTES = 900 * 1024
 # What an answer of 32 MB can hold beside everything else.
 MAX_PAYLOAD_BYTES = 31_000_000
+PAYLOADS_FOLDER = "payloads"
 _COMPRESSION_LEVEL = 1  # a third of the time of the usual 6, for a tenth more bytes
 
 
@@ -50,7 +51,7 @@ def packed(result: Result) -> tuple[PayloadObject, bytes]:
     content = instances + result.predictions.encode()
     payload_object = PayloadObject(
         # Never the same name twice: two requests with one key must not write one object.
-        name=f"payloads/{result.id[:2]}/{result.id}-{secrets.token_hex(8)}.zz",
+        name=f"{PAYLOADS_FOLDER}/{result.id[:2]}/{result.id}-{secrets.token_hex(8)}.zz",
         sha256=hashlib.sha256(content).hexdigest(),
         instances_bytes=len(instances),
         size_bytes=len(content),

@@ -34,6 +34,7 @@ class PayloadStore:
     def __init__(self, store: ResultStore, objects: ObjectStore) -> None:
         self._store = store
         self._objects = objects
+        self.shards = store.shards
 
     def create_results(self, results: Sequence[Result]) -> list[Stored]:
         """Keep every result or none."""
@@ -91,9 +92,9 @@ class PayloadStore:
         """Count what a query matches, expired results included."""
         return self._store.count_results(query)
 
-    def read_summaries(self, start: datetime, end: datetime) -> Iterator[SummaryDocument]:
+    def read_summaries(self, start: datetime, end: datetime, *, shard: int | None = None) -> Iterator[SummaryDocument]:
         """Yield the summaries of every result created in [start, end), oldest first."""
-        return self._store.read_summaries(start, end)
+        return self._store.read_summaries(start, end, shard=shard)
 
     def close(self) -> None:
         """Give back connections."""

@@ -1,4 +1,4 @@
-"""Results and runs for tests to store, and callers that come all at once."""
+"""Results, runs and what belongs to them for tests to store, and callers that come all at once."""
 
 import hashlib
 import secrets
@@ -7,10 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from shared.records import Interval, Result, Run
+from shared.records import Result
+from shared.runs import DeadLetter, Interval, Part, Run
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 LEASE = timedelta(minutes=11)
+MICROSECOND = timedelta(microseconds=1)
 
 
 def a_result(**changes):
@@ -41,9 +43,27 @@ def a_run(key="2026-11-21", job="nightly", **changes):
     return replace(run, **changes)
 
 
-def claim(store, run=None, *, now=NOW, force=False):
+def some_parts(count=3, **changes):
+    """Return the parts of a day that is cut into as many."""
+    start = NOW - timedelta(days=1)
+    length = timedelta(days=1) / count
+    return [replace(Part(n, start + n * length, start + (n + 1) * length), **changes) for n in range(count)]
+
+
+def a_letter(letter_id="m1", **changes):
+    """Return a dead letter."""
+    letter = DeadLetter(letter_id, NOW, "expected JSON", "{", hashlib.sha256(b"{").hexdigest(), 1)
+    return replace(letter, **changes)
+
+
+def claim(store, run=None, *, now=NOW, max_active=99, reprocess="none"):
     """Claim a run with the usual lease."""
-    return store.claim_run(run or a_run(), now=now, lease=LEASE, force=force)
+    return store.claim_run(run or a_run(), now=now, lease=LEASE, max_active=max_active, reprocess=reprocess)
+
+
+def enqueue(store, run=None, *, now=NOW, reprocess="none"):
+    """Have a run wait."""
+    return store.enqueue_run(run or a_run(), now=now, reprocess=reprocess)
 
 
 def in_parallel(count, work):

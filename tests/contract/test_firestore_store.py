@@ -13,7 +13,7 @@ from datetime import timedelta
 import pytest
 from google.api_core import exceptions
 from google.auth.exceptions import DefaultCredentialsError, RefreshError, TransportError
-from google.cloud.firestore import Client
+from google.cloud.firestore import DELETE_FIELD, Client
 
 from shared.config import ROOT
 from shared.errors import (
@@ -24,13 +24,15 @@ from shared.errors import (
     ServiceError,
     UnavailableError,
 )
-from shared.records import Position, ResultQuery, RunQuery
+from shared.records import Position, ResultQuery
+from shared.runs import RunQuery
 from shared.stores import open_store
 from shared.stores.firestore.failures import translated
+from shared.stores.firestore.shapes import FIELDS
 from shared.stores.objects.folder import FolderObjects
 from shared.stores.payloads import PayloadStore
-from tests.contract.factories import LEASE, NOW, a_result, a_run, claim, in_parallel
-from tests.contract.store_contract import RaceContract, ResultContract, RunContract
+from tests.contract.factories import LEASE, MICROSECOND, NOW, a_letter, a_result, a_run, claim, in_parallel, some_parts
+from tests.contract.store_contract import ResultContract, StoreContract
 from tests.emulators.firestore import firestore_emulator
 from tests.emulators.proxy import proxy_to
 from tests.support import free_port
@@ -71,17 +73,24 @@ def nobody(monkeypatch):
     monkeypatch.setenv("FIRESTORE_EMULATOR_HOST", f"127.0.0.1:{free_port()}")
 
 
-class TestFirestoreStore(ResultContract, RunContract, RaceContract):
+class _Whole(PayloadStore):
+    """Results with large payloads beside them, and runs: everything the contract asks for, behind one object."""
+
+    def __getattr__(self, name):
+        return getattr(self._store, name)
+
+
+class TestFirestoreStore(StoreContract):
     """Firestore keeps the contract; claims race here too, for none of them is a transaction with locks."""
 
     @pytest.fixture
     def store(self, store, tmp_path):
         """Return the store with large payloads beside it, as the functions have it."""
-        return _Whole(store, tmp_path / "objects")
+        return _Whole(store, FolderObjects(tmp_path / "objects"))
 
     def test_without_payloads_the_rest_comes_back(self, store):
         """Of the database alone: the objects that this test names are not there."""
-        super().test_without_payloads_the_rest_comes_back(store.rows)
+        super().test_without_payloads_the_rest_comes_back(store._store)
 
 
 class TestFirestoreShards(ResultContract):
@@ -90,22 +99,11 @@ class TestFirestoreShards(ResultContract):
     @pytest.fixture
     def store(self, open_url, firestore, tmp_path):
         """Return a store with three shards."""
-        return _Whole(open_url(firestore.new_url("?shards=3")), tmp_path / "objects")
+        return _Whole(open_url(firestore.new_url("?shards=3")), FolderObjects(tmp_path / "objects"))
 
     def test_without_payloads_the_rest_comes_back(self, store):
         """Of the database alone: the objects that this test names are not there."""
-        super().test_without_payloads_the_rest_comes_back(store.rows)
-
-
-class _Whole(PayloadStore):
-    """The results with their payloads, and the runs."""
-
-    def __init__(self, rows, folder):
-        super().__init__(rows, FolderObjects(folder))
-        self.rows = rows
-
-    def __getattr__(self, name):
-        return getattr(self.rows, name)
+        super().test_without_payloads_the_rest_comes_back(store._store)
 
 
 def raw_client(url):
@@ -215,19 +213,32 @@ def test_a_create_whose_answer_was_lost_is_recognised(firestore, url, open_url, 
         assert store.count_results(ResultQuery()) == 2
 
 
-def test_a_claim_whose_answer_was_lost_is_recognised(firestore, url, open_url, monkeypatch):
+def test_a_change_whose_answer_was_lost_is_recognised(firestore, url, open_url, monkeypatch):
     """The work would wait for the lease to run out otherwise, with nobody doing it."""
     with proxy_to(("127.0.0.1", firestore.port)) as proxy:
         monkeypatch.setenv("FIRESTORE_EMULATOR_HOST", f"127.0.0.1:{proxy.port}")
         store = open_url(url)
         claim(store, a_run("2026-11-20"))
-        for step in (claim, lambda store: store.finish_run(store.get_run("nightly", "2026-11-21"), [{}], now=NOW)):
-            proxy.swallow(lambda piece: b"write_id" in piece)
-            step(store)
+        found = []
 
-        assert proxy.swallowed == 2
-        assert store.get_run("nightly", "2026-11-21").state == "success"
-        assert store.get_run("nightly", "2026-11-21").fence == 1
+        def held():
+            return store.get_run("nightly", "2026-11-21")
+
+        for step in (
+            lambda: claim(store).granted,
+            lambda: store.plan_parts(held(), some_parts(1)).plan,
+            lambda: store.finish_part(held(), replace(some_parts(1)[0], partial="1")),
+            lambda: store.mark_deadline_missed(a_run(), now=NOW),
+            lambda: store.finish_run(held(), [{}], now=NOW).state,
+            lambda: store.record_dead_letter(a_letter()),
+            lambda: claim(store, a_run("2026-11-19"), max_active=1).refusal,
+        ):
+            proxy.swallow(lambda piece: b"write_id" in piece)
+            found.append(step())
+
+        assert proxy.swallowed == 7
+        assert found == [True, 1, True, True, "success", True, "max-active"]
+        assert held().fence == 1
 
 
 def test_a_result_beyond_a_document_is_refused_before_it_is_sent(store):
@@ -311,12 +322,128 @@ def test_more_shards_find_what_was_stored_with_fewer(open_url, url):
 def test_two_generations_of_rows_stay(store, url):
     """The visible one and the one before it, to compare; a rerun every night would fill the database otherwise."""
     for n in range(4):
-        store.finish_run(claim(store, force=True).run, [{"n": n}], now=NOW)
+        store.finish_run(claim(store, reprocess="completed").run, [{"n": n}], now=NOW)
 
     kept = raw_client(url).collection_group("summaries").stream()
 
     assert sorted(document.id for document in kept) == ["3", "4"]
     assert [summary.rows for summary in store.list_summaries(RunQuery(), after=None, limit=9)] == [({"n": 3},)]
+
+
+def test_a_run_written_before_it_could_wait_is_one(store, url):
+    """Its document lacks what was added since, and its job's is not there."""
+    run = claim(store).run
+    (document,) = raw_client(url).collection("runs").stream()
+    old = ("not_before_us", "max_active", "plan", "parts", "deadline_at_us", "deadline_missed_at_us")
+    document.reference.update(dict.fromkeys([*old, "code_version", "attempts"], DELETE_FIELD))
+    next(raw_client(url).collection("job_states").stream()).reference.delete()
+
+    (listed,) = store.list_runs(RunQuery(), after=None, limit=9)
+
+    assert listed == store.get_run("nightly", "2026-11-21") == replace(run, attempts=())
+    assert (store.list_parts(listed, partials=True), store.get_part(listed, 0)) == ([], None)
+    assert store.plan_parts(listed, some_parts()).parts == 3
+    assert store.finish_run(listed, [], now=NOW).state == "success"
+
+
+def test_every_field_of_every_document_is_declared(store, url):
+    """A field that nobody declared would have indexes of its own, which cost more than all others together."""
+    store.create_results([a_result()])
+    run = store.plan_parts(claim(store).run, some_parts())
+    store.finish_part(run, replace(some_parts()[0], partial="1"))
+    store.fail_part(run, 1, "no")
+    store.finish_run(run, [{"n": 1}], now=NOW)
+    store.set_paused("drift", paused=True, now=NOW)
+    store.record_dead_letter(a_letter())
+
+    client = raw_client(url)
+    written = {
+        name: {tuple(sorted(document.to_dict())) for document in client.collection_group(name).stream()}
+        for name in FIELDS
+    }
+
+    assert written == {name: {tuple(sorted(fields))} for name, fields in FIELDS.items()}
+
+
+def test_a_job_has_a_document_of_its_own_whatever_its_name(store):
+    """None meets another's, nor a reserved name."""
+    names = ["", ".", "..", "@", "__a__", "a/b", "a@b", "%40", "ü", "nightly"]
+
+    for n, name in enumerate(names):
+        store.touch_job(name, now=NOW + n * MICROSECOND)
+
+    assert [store.touch_job(name, now=NOW).first_seen_at for name in names] == [
+        NOW + n * MICROSECOND for n in range(len(names))
+    ]
+
+
+def test_what_a_run_wrote_is_gone_with_it(store, url):
+    """Firestore itself leaves what lies below a document that is deleted."""
+    for count in (3, 450):
+        run = store.plan_parts(claim(store, reprocess="completed").run, some_parts(count))
+        store.finish_run(run, [{}], now=NOW)
+    client = raw_client(url)
+    left = {name: len(list(client.collection_group(name).stream())) for name in ("parts", "summaries", "runs")}
+
+    pruned = store.prune_runs("nightly", before_key="3", limit=9)
+
+    assert (left, pruned) == ({"parts": 450, "summaries": 2, "runs": 1}, 1)
+    assert [document.id for name in left for document in client.collection_group(name).stream()] == []
+
+
+def test_a_run_that_is_claimed_while_it_is_pruned_stays(store, firestore, url, open_url, monkeypatch):
+    """It is whole, with what it wrote; the one that prunes goes on."""
+    for key in ("2026-11-20", "2026-11-21"):
+        store.finish_run(claim(store, a_run(key)).run, [{"key": key}], now=NOW)
+    with proxy_to(("127.0.0.1", firestore.port)) as proxy:
+        monkeypatch.setenv("FIRESTORE_EMULATOR_HOST", f"127.0.0.1:{proxy.port}")
+        slow = open_url(url)
+        slow.get_run("nightly", "2026-11-20")
+
+        def rerun(piece):
+            found = store.get_run("nightly", "2026-11-20") if b"summaries/1" in piece else None
+            if found and found.fence == 1:
+                claim(store, a_run("2026-11-20"), reprocess="completed")
+            return False
+
+        proxy.swallow(rerun)
+        pruned = slow.prune_runs("nightly", before_key="3", limit=9)
+
+    assert pruned == 1
+    assert [run.state for run in store.list_runs(RunQuery(), after=None, limit=9)] == ["running"]
+    assert [summary.key for summary in store.list_summaries(RunQuery(), after=None, limit=9)] == ["2026-11-20"]
+
+
+def test_a_partial_beyond_a_document_is_refused_and_the_part_stays_open(store):
+    """Its failure can then be recorded."""
+    run = store.plan_parts(claim(store).run, some_parts())
+    part = some_parts()[1]
+
+    with pytest.raises(ServiceError, match="part 1 of a run: expected at most 921600 bytes of JSON") as raised:
+        store.finish_part(run, replace(part, partial='"' + "é" * 460_800 + '"'))
+
+    assert raised.value.reason == "PARTIAL_TOO_LARGE"
+    assert store.fail_part(run, 1, "too large").attempt == 1
+    assert store.finish_part(run, replace(part, partial='"' + "é" * 460_799 + '"'))
+
+
+def test_large_partials_come_in_several_queries(store):
+    """All of them, in order; those who only look read none."""
+    run = store.plan_parts(claim(store).run, some_parts(12))
+    done = [replace(part, partial=f'"{part.index}{"x" * 900_000}"') for part in some_parts(12)]
+    for part in done:
+        store.finish_part(run, part)
+
+    assert store.list_parts(run, partials=True) == done
+    assert store.list_parts(run, partials=False) == [replace(part, partial="") for part in done]
+
+
+def test_more_parts_than_one_query_brings_are_all_there(store):
+    """And counted."""
+    run = store.plan_parts(claim(store).run, some_parts(1200))
+
+    assert store.list_parts(run, partials=False) == some_parts(1200)
+    assert store.open_parts(run) == 1200
 
 
 def test_rows_beyond_a_document_are_refused_and_the_run_stays_held(store):
@@ -327,7 +454,7 @@ def test_rows_beyond_a_document_are_refused_and_the_run_stays_held(store):
         store.finish_run(run, [{"text": "x" * 921_600}], now=NOW)
 
     assert raised.value.reason == "ROWS_TOO_LARGE"
-    assert store.fail_run(run, "too large", retry=False, now=NOW).state == "failed"
+    assert store.fail_run(run, "too large", retry_at=None, now=NOW).state == "failed"
 
 
 def test_summaries_are_whole_while_runs_are_made_again(store, firestore, url, open_url, monkeypatch):
@@ -342,7 +469,7 @@ def test_summaries_are_whole_while_runs_are_made_again(store, firestore, url, op
             if b"summaries/1" not in piece or store.get_run("nightly", "2026-11-21").fence > 1:
                 return False
             for n in (1, 2):
-                store.finish_run(claim(store, force=True).run, [{"n": n}], now=NOW)
+                store.finish_run(claim(store, reprocess="completed").run, [{"n": n}], now=NOW)
             return False
 
         proxy.swallow(rerun_twice)
@@ -361,7 +488,7 @@ def test_two_clients_contending_on_one_run_never_see_the_library_fail(store, ope
         mine = stores[n % 2]
         for _ in range(6):
             try:
-                answer = claim(mine, force=True)
+                answer = claim(mine, reprocess="completed")
                 if answer.granted:
                     fences.append(answer.run.fence)
                     mine.finish_run(answer.run, [{"n": n}], now=NOW)
@@ -377,7 +504,7 @@ def test_two_clients_contending_on_one_run_never_see_the_library_fail(store, ope
 
 
 class _Meddled(Mapping):
-    """Parameters that somebody else's change of the run always gets in before."""
+    """An output that somebody else's change of the run always gets in before."""
 
     def __init__(self, meddle):
         self._meddle = meddle
@@ -401,9 +528,9 @@ def test_a_run_that_others_keep_changing_is_busy(store, url):
 
     with pytest.raises(UnavailableError) as raised:
         store.fail_run(
-            replace(run, params=_Meddled(lambda: document.reference.update({"error": str(next(numbers))}))),
+            replace(run, output=_Meddled(lambda: document.reference.update({"error": str(next(numbers))}))),
             "mine",
-            retry=True,
+            retry_at=NOW,
             now=NOW,
         )
 
@@ -472,7 +599,7 @@ def test_nobody_listening_is_unavailable_soon(open_url, nobody):
 
 def every_question(store):
     """Return a call for each thing a store does, of runs that nobody asked for before."""
-    mine, other = (a_run(job=secrets.token_hex(4)) for _ in range(2))
+    mine, other, planned = (a_run(job=secrets.token_hex(4)) for _ in range(3))
     return {
         "create": lambda: store.create_results([a_result()]),
         "get": lambda: store.get_result("a", NOW),
@@ -480,6 +607,12 @@ def every_question(store):
         "count": lambda: store.count_results(ResultQuery()),
         "summaries of results": lambda: list(store.read_summaries(NOW, NOW + LEASE)),
         "claim": lambda: claim(store, mine),
+        "plan": lambda: store.plan_parts(claim(store, planned).run, some_parts()),
+        "parts": lambda: store.open_parts(replace(mine, plan=1)),
+        "pause": lambda: store.set_paused(secrets.token_hex(4), paused=True, now=NOW),
+        "prune": lambda: store.prune_runs("nightly", before_key="3", limit=9),
+        "letter": lambda: store.record_dead_letter(a_letter(secrets.token_hex(4))),
+        "letters": lambda: store.list_dead_letters(after=None, limit=9),
         "finish": lambda: store.finish_run(claim(store, other).run, [], now=NOW),
         "run": lambda: store.get_run("nightly", "2026-11-21"),
         "runs": lambda: store.list_runs(RunQuery(), after=None, limit=9),

@@ -16,12 +16,14 @@ from sqlalchemy import create_engine, text
 
 from shared.config import ROOT, child_environment
 from shared.errors import ConfigurationError
+from shared.runs import JobState, RunQuery
 from shared.stores import open_store
 from shared.stores.__main__ import main
+from shared.stores.moments import to_us
 from shared.stores.sql import migrate
 from shared.stores.sql.revision import COMMAND, NEWEST, REVISIONS
 from shared.stores.sql.tables import metadata
-from tests.contract.store_contract import NOW, a_result, claim, in_parallel
+from tests.contract.factories import LEASE, NOW, a_result, a_run, claim, in_parallel
 
 pytestmark = pytest.mark.xdist_group("postgresql")
 
@@ -38,6 +40,31 @@ _RESULT = {
     "labels": '{"a": "b"}',
     "instances": "[[1]]",
     "predictions": "[2]",
+}
+_RUN = {
+    "job": "nightly",
+    "key": "2026-11-21",
+    "interval_start_us": to_us(NOW) - 86_400_000_000,
+    "interval_end_us": to_us(NOW),
+    "time_zone": "Etc/UTC",
+    "trigger": "schedule",
+    "params": '{"a": 1}',
+    "state": "running",
+    "provisional": False,
+    "attempt": 2,
+    "fence": 5,
+    "lease_expires_at_us": to_us(NOW + LEASE),
+    "generation": 4,
+    "output": "{}",
+    "created_at_us": to_us(NOW),
+}
+_SUMMARY = {
+    "job": "nightly",
+    "key": "2026-11-21",
+    "generation": 4,
+    "provisional": False,
+    "created_at_us": 5,
+    "rows": '[{"n": 1}]',
 }
 _LABEL = {"result_id": "kept", "pair": "a=b", "model": "digits", "version": "1", "created_at_us": 5}
 
@@ -150,6 +177,34 @@ def test_what_a_database_held_at_any_revision_is_kept(url, engine, revision):
         *({"a": "b"}, None),
     )
     assert differences(engine) == []
+
+
+@pytest.mark.parametrize("revision", REVISIONS[:2])
+def test_runs_from_before_they_waited_go_on(url, engine, revision):
+    """Who is under way keeps the run and takes up room, what ended is ended, and jobs are known since their first."""
+    run_to(engine, revision)
+    ended = {"state": "success", "lease_expires_at_us": None}
+    insert(engine, "runs", _RUN)
+    insert(engine, "runs", {**_RUN, **ended, "key": "2026-11-20", "created_at_us": to_us(NOW - LEASE)})
+    insert(engine, "runs", {**_RUN, **ended, "job": "drift", "state": "queued", "fence": 1})
+    insert(engine, "summaries", _SUMMARY)
+
+    assert main(["migrate", "--url", url]) == 0
+
+    store = open_store(url)
+    jobs = [store.touch_job(job, now=NOW + LEASE) for job in ("nightly", "drift")]
+    held = store.get_run("nightly", "2026-11-21")
+    answers = [claim(store), claim(store, a_run("2026-11-20")), claim(store, a_run("2026-11-19"), max_active=1)]
+    waiting = claim(store, a_run(job="drift"))
+    summaries = store.list_summaries(RunQuery(job="nightly"), after=None, limit=9)
+    done = store.finish_run(held, [{"n": 2}], now=NOW)
+    store.close()
+    assert jobs == [JobState("nightly", NOW - LEASE, None, {"2026-11-21": NOW + LEASE}), JobState("drift", NOW)]
+    assert (held.attempts, held.parts, held.plan, held.code_version) == ((), 0, None, "")
+    assert [answer.refusal for answer in answers] == ["running", "ended", "max-active"]
+    assert (waiting.granted, waiting.run.attempt, waiting.run.fence) == (True, 3, 2)
+    assert [summary.rows for summary in summaries] == [({"n": 1},)]
+    assert (done.state, done.generation, done.attempts) == ("success", 5, ())
 
 
 def test_the_command_says_what_it_did_and_may_run_again(url, capsys):
@@ -291,6 +346,7 @@ def test_many_openers_of_an_old_file_bring_it_up_once(tmp_path):
 _OPEN_WITHOUT_ALEMBIC = """
 import sys
 sys.modules["alembic"] = None
+from shared.runs import JobState, RunQuery
 from shared.stores import open_store
 from shared.errors import ConfigurationError
 try:

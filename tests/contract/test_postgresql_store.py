@@ -8,19 +8,24 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import replace
 
 import psycopg
 import pytest
 from sqlalchemy import event
 
 from shared.errors import ConfigurationError, InvalidRequestError, UnavailableError
-from shared.records import Position, ResultQuery, RunQuery
+from shared.records import Position, ResultQuery
+from shared.runs import RunQuery
 from shared.stores import open_store
-from shared.stores.moments import to_us
+from shared.stores.moments import from_us, to_us
 from shared.stores.sql import postgresql
+from shared.stores.sql.dead_letters import letters_statement
 from shared.stores.sql.queries import Question, count_question, list_question, summaries_statement
-from shared.stores.sql.runs import run_summaries_statement, runs_statement
-from tests.contract.store_contract import LEASE, NOW, RaceContract, StoreContract, a_result, claim, in_parallel, pages
+from shared.stores.sql.run_lists import run_summaries_statement, runs_statement
+from tests.contract.factories import LEASE, NOW, a_letter, a_result, a_run, claim, in_parallel, some_parts
+from tests.contract.result_contract import pages
+from tests.contract.store_contract import StoreContract
 from tests.emulators.postgresql import missing
 from tests.emulators.proxy import proxy_to
 
@@ -51,7 +56,7 @@ def opened():
         yield open_one
 
 
-class TestPostgresqlStore(StoreContract, RaceContract):
+class TestPostgresqlStore(StoreContract):
     """PostgreSQL keeps the contract."""
 
 
@@ -71,6 +76,37 @@ def test_claims_that_find_the_same_dead_worker_look_one_after_another(store, run
 
     assert sorted(answer.granted for answer in answers) == [False, False, True]
     assert {answer.run.fence for answer in answers} == {2}
+
+
+def test_claims_of_a_job_count_one_after_another(store, running_postgresql, postgresql_database):
+    """Each counts the runs under way only when it is the one to decide, though it is another run that it wants."""
+    store.touch_job("nightly", now=NOW)
+    runs = [a_run(f"2026-11-{day}") for day in (18, 19, 20)]
+
+    with ThreadPoolExecutor(3) as pool:
+        with running_postgresql.connect(postgresql_database) as blocker, blocker.transaction():
+            blocker.execute("SELECT FROM job_states FOR UPDATE")
+            claims = [pool.submit(claim, store, run, max_active=2) for run in runs]
+            _wait_for_waiters(running_postgresql, postgresql_database, 3)
+        answers = [claimed.result() for claimed in claims]
+
+    assert sorted(str(answer.refusal) for answer in answers) == ["None", "None", "max-active"]
+
+
+def test_those_who_finish_a_part_look_one_after_another(store, running_postgresql, postgresql_database):
+    """Each looks whether it is done only when it is the one to finish it."""
+    run = store.plan_parts(claim(store).run, some_parts())
+    done = [replace(some_parts()[0], partial=str(n)) for n in range(3)]
+
+    with ThreadPoolExecutor(3) as pool:
+        with running_postgresql.connect(postgresql_database) as blocker, blocker.transaction():
+            blocker.execute("SELECT FROM parts FOR UPDATE")
+            finishing = [pool.submit(store.finish_part, run, part) for part in done]
+            _wait_for_waiters(running_postgresql, postgresql_database, 3)
+        kept = [finished.result() for finished in finishing]
+
+    assert sorted(kept) == [False, False, True]
+    assert store.list_parts(run, partials=True)[0].partial == str(kept.index(True))
 
 
 def test_batches_take_their_ids_in_one_order(store, running_postgresql, postgresql_database):
@@ -109,11 +145,14 @@ SELECT md5(n::text), {to_us(NOW) - _ROWS} + n, CASE WHEN n % 50 = 0 THEN 'rare' 
 FROM generate_series(1, {_ROWS}) n;
 INSERT INTO result_labels (result_id, pair, model, version, created_at_us)
 SELECT id, CASE WHEN created_at_us % 3 = 0 THEN 'a=b' ELSE 'a=c' END, model, version, created_at_us FROM results;
-INSERT INTO runs
-SELECT 'job' || n % 4, to_char(n, 'FM00000'), 0, 0, 'UTC', 'schedule', '{{}}', 'success', false, 1, 1, NULL, 1, '{{}}',
-    NULL, 0, 0, 0
+INSERT INTO runs (job, key, interval_start_us, interval_end_us, time_zone, trigger, params, state, provisional, attempt,
+    fence, generation, plan, parts, output, created_at_us)
+SELECT 'job' || n % 4, to_char(n, 'FM00000'), 0, 0, 'UTC', 'schedule', '{{}}',
+    CASE WHEN n < 3000 THEN 'success' WHEN n % 90 = 0 THEN 'queued' ELSE 'failed' END, false, 1, 1, 1, 1, 1, '{{}}', 0
 FROM generate_series(1, 4000) n;
 INSERT INTO summaries SELECT job, key, 1, false, 0, '[]' FROM runs;
+INSERT INTO parts SELECT job, key, 1, n, 0, 1, NULL, 0, n % 2 = 0, 0, NULL, NULL FROM runs, generate_series(0, 4) n;
+INSERT INTO dead_letters SELECT md5(n::text), n / 3, '', '', '', 0 FROM generate_series(1, 4000) n;
 ANALYZE;
 """
 
@@ -239,6 +278,30 @@ def test_every_list_of_runs_walks_an_index(plan):
     assert [shown for shown in plans if re.search("Sort|Seq Scan|Bitmap|Hash|Merge", shown)] == []
 
 
+def test_every_list_of_runs_in_one_state_walks_the_index_made_for_it(plan):
+    """Both ways, and whatever the statistics say: the few that wait are found without those that ended."""
+    plans = [
+        plan(runs_statement(RunQuery("job2", since, until, state, oldest_first), after).limit(50))
+        for state, oldest_first, since, until, after in itertools.product(
+            ("queued", "success", "missed"),
+            (False, True),
+            (None, "00100"),
+            (None, "03900"),
+            (None, ("03500", "job2"), ("03500", "a"), ("03500", "z")),
+        )
+    ]
+
+    assert [shown for shown in plans if not _is_one_stretch("runs_by_state", shown)] == []
+
+
+def test_dead_letters_are_listed_along_an_index(plan):
+    """Newest first and then by id needs no sort."""
+    plans = [plan(letters_statement(after).limit(50)) for after in (None, (NOW, "a"), (from_us(300), "a"))]
+
+    assert [shown for shown in plans if re.search("Sort|Seq Scan|Bitmap|Hash|Merge", shown)] == []
+    assert {re.findall(r"using (\w+) on", shown)[0] for shown in plans} == {"dead_letters_by_time"}
+
+
 def test_payloads_beyond_the_bound_do_not_leave_the_database(store):
     """A page of large payloads would otherwise come whole, before its first row can be looked at."""
     store.create_results([a_result(instances="1" * 1000, predictions="") for _ in range(50)])
@@ -313,8 +376,9 @@ def test_a_user_that_may_not_make_tables_is_enough(running_postgresql, postgresq
     for statement in (
         "DROP ROLE IF EXISTS functions",
         "CREATE ROLE functions LOGIN PASSWORD 'pw'",
-        "GRANT SELECT, INSERT ON results, result_labels TO functions",
-        "GRANT SELECT, INSERT, UPDATE ON runs TO functions",
+        "GRANT SELECT, INSERT ON results, result_labels, dead_letters TO functions",
+        "GRANT SELECT, INSERT, UPDATE ON job_states TO functions",
+        "GRANT SELECT, INSERT, UPDATE, DELETE ON runs, parts TO functions",
         "GRANT SELECT, INSERT, DELETE ON summaries TO functions",
         "GRANT SELECT ON alembic_version TO functions",
     ):
@@ -324,10 +388,16 @@ def test_a_user_that_may_not_make_tables_is_enough(running_postgresql, postgresq
 
     store.create_results([result])
     store.finish_run(claim(store).run, [{"n": 1}], now=NOW)
-    store.finish_run(claim(store, force=True).run, [{"n": 2}], now=NOW)
+    run = store.plan_parts(claim(store, reprocess="completed").run, some_parts())
+    store.finish_part(run, replace(some_parts()[0], partial="1"))
+    store.fail_part(run, 1, "no")
+    store.finish_run(run, [{"n": 2}], now=NOW)
+    store.record_dead_letter(a_letter())
+    store.set_paused("nightly", paused=True, now=NOW)
 
     assert pages(store, ResultQuery(label=("a", "b")), 9) == [result]
     assert store.list_summaries(RunQuery(), after=None, limit=9)[0].rows == ({"n": 2},)
+    assert store.prune_runs("nightly", before_key="3", limit=9) == 1
     with store._database.read() as connection, pytest.raises(Exception, match="permission denied"):
         connection.exec_driver_sql("DELETE FROM results")
     running_postgresql.execute("REVOKE ALL ON results FROM functions", postgresql_database)

@@ -15,12 +15,15 @@ import pytest
 
 from shared.config import child_environment
 from shared.errors import ConfigurationError, UnavailableError
-from shared.records import Position, ResultQuery, RunQuery
+from shared.records import Position, ResultQuery
+from shared.runs import RunQuery
 from shared.stores import open_store
+from shared.stores.sql.dead_letters import letters_statement
 from shared.stores.sql.queries import Question, count_question, list_question, summaries_statement
-from shared.stores.sql.runs import run_summaries_statement, runs_statement
-from shared.stores.sql.tables import result_labels, results
-from tests.contract.store_contract import NOW, RaceContract, StoreContract, a_result, claim, in_parallel
+from shared.stores.sql.run_lists import run_summaries_statement, runs_statement
+from shared.stores.sql.tables import result_labels, results, runs
+from tests.contract.factories import NOW, a_result, claim, in_parallel, some_parts
+from tests.contract.store_contract import StoreContract
 
 _OTHER_PROCESS = """
 import sys
@@ -44,7 +47,7 @@ def store(path):
     store.close()
 
 
-class TestSqliteStore(StoreContract, RaceContract):
+class TestSqliteStore(StoreContract):
     """SQLite keeps the contract."""
 
 
@@ -398,6 +401,47 @@ def test_every_list_of_runs_walks_an_index(store):
     ]
 
     assert [plan for plan in plans if "INDEX" not in plan[0] or "TEMP B-TREE" in " ".join(plan)] == []
+
+
+def test_every_list_of_runs_in_one_state_walks_the_index_made_for_it(store):
+    """Both ways: the few that wait are found without those that ended."""
+    with store._database.write() as connection:
+        # Of indexes that seem as good SQLite takes the oldest: here the one that knows no state.
+        (by_state,) = [index for index in runs.indexes if index.name == "runs_by_state"]
+        by_state.drop(connection)
+        by_state.create(connection)
+    plans = [
+        _plan(store, runs_statement(RunQuery("j", since, until, "queued", oldest_first), after).limit(50))
+        for oldest_first, since, until, after in itertools.product(
+            (False, True), (None, "1"), (None, "2"), (None, ("1", "j"), ("1", "a"), ("1", "z"))
+        )
+    ]
+
+    assert [plan for plan in plans if len(plan) != 1 or "SEARCH runs USING INDEX runs_by_state" not in plan[0]] == []
+
+
+def test_dead_letters_are_listed_along_an_index(store):
+    """Newest first and then by id needs no sort."""
+    plans = [_plan(store, letters_statement(after).limit(50)) for after in (None, (NOW, "a"))]
+
+    assert [plan for plan in plans if len(plan) != 1 or "INDEX dead_letters_by_time" not in plan[0]] == []
+
+
+def test_what_a_run_wrote_is_gone_with_it(store):
+    """Rows that nobody sees would fill the database all the same."""
+    for count in (3, 2):
+        run = store.plan_parts(claim(store, reprocess="completed").run, some_parts(count))
+        store.finish_run(run, [{}], now=NOW)
+    tables = ("runs", "summaries", "parts")
+
+    def sizes():
+        with store._database.read() as connection:
+            return [connection.exec_driver_sql(f"SELECT count(*) FROM {name}").scalar() for name in tables]
+
+    before = sizes()
+    store.prune_runs("nightly", before_key="3", limit=9)
+
+    assert (before, sizes()) == ([1, 2, 2], [0, 0, 0])
 
 
 def test_two_processes_storing_one_id_keep_one_row(store, path):

@@ -4,23 +4,22 @@ import hashlib
 import itertools
 from contextlib import ExitStack
 from dataclasses import replace
-from datetime import timedelta
 
 import pytest
 from hypothesis import Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
 from shared.errors import ServiceError
-from shared.records import Position, ResultQuery, RunQuery
+from shared.records import Position, ResultQuery
+from shared.runs import Run, RunQuery
 from shared.stores import open_store
-from tests.contract.factories import LEASE, NOW, a_result, a_run
+from tests.contract.factories import LEASE, MICROSECOND, NOW, a_letter, a_result, a_run, some_parts
 from tests.emulators import firestore, postgresql
 
 # One PostgreSQL for these and for its own tests.
 pytestmark = pytest.mark.xdist_group("postgresql")
 
-MICROSECOND = timedelta(microseconds=1)
 _MOMENTS = st.sampled_from([NOW + n * MICROSECOND for n in (-3_600_000_000, -1, 0, 1, 2)])
 _IDS = st.sampled_from(["a", "A", "a-", "b", "b-", "c", "d", "é", "ü", "z9"])
 _MODELS, _VERSIONS = ["digits", "Digits"], ["1", "10", "2"]
@@ -73,17 +72,34 @@ _RUNS = st.builds(
     a_run,
     key=st.sampled_from(_KEYS),
     job=st.sampled_from(_JOBS),
-    trigger=st.sampled_from(["schedule", "manual"]),
+    trigger=st.sampled_from(["schedule", "backfill", "manual"]),
+    params=st.sampled_from([{}, {"a": [1, None]}]),
     provisional=st.booleans(),
+    max_active=st.sampled_from([None, None, 1]),
+    deadline_at=_maybe(st.just(NOW)),
+    code_version=st.sampled_from(["", "v1"]),
 )
+_REPROCESS = st.sampled_from(["none", "failed", "completed"])
+_STATES = ["queued", "running", "success", "failed", "missed"]
 _RUN_QUERIES = st.builds(
     RunQuery,
     job=_maybe(st.sampled_from(_JOBS)),
     since_key=_maybe(st.sampled_from(_KEYS)),
     until_key=_maybe(st.sampled_from(_KEYS)),
+    state=st.sampled_from([None, *_STATES]),
+    oldest_first=st.booleans(),
 )
 _RUN_POSITIONS = _maybe(st.tuples(st.sampled_from(_KEYS), st.sampled_from(_JOBS)))
 _ROWS = st.sampled_from([[], [{"n": 1}], [{"b": {"z": 1, "a": 0.1}}, {"none": None}], [{"mean": float("nan")}]])
+_PARTIALS = st.sampled_from([None, "", "[1]", '"Zoë 🙂"'])
+_INDEXES = st.integers(0, 3)
+_LETTERS = st.builds(
+    a_letter,
+    st.sampled_from(["a", "b", "é", "a/b", "\0"]),
+    received_at=st.sampled_from([NOW, NOW + MICROSECOND]),
+    body=st.sampled_from(["{", "\ud800"]),
+)
+_LETTER_POSITIONS = _maybe(st.tuples(st.sampled_from([NOW, NOW + MICROSECOND]), st.sampled_from(["a", "b", "c"])))
 
 
 def outcome(ask, store):
@@ -117,7 +133,7 @@ class _SideBySide(RuleBasedStateMachine):
         """Go from page to page as a caller does, each from where the last one ended."""
         for _ in range(5):
             page = self._agreed(lambda store, after=after: ask(store, after))
-            if not page:
+            if not isinstance(page, list) or not page:
                 return
             after = after_of(page[-1])
 
@@ -165,23 +181,63 @@ class Runs(_SideBySide):
         super().__init__(open_all)
         self._seen = []
 
-    @rule(wanted=_RUNS, now=_NOWS, force=st.booleans())
-    def claim(self, wanted, now, force):
-        answer = self._agreed(lambda store: store.claim_run(wanted, now=now, lease=LEASE, force=force))
-        # Whoever was not granted it may try all the same: the fence holds.
-        self._seen.append(answer.run)
+    def _pick(self, number):
+        """Return a run as somebody saw it lately; whoever was not granted it may try all the same."""
+        return self._seen[-1 - number % len(self._seen)]
+
+    def _keep(self, answer):
+        """Keep a run that a store answered with, if it was not refused."""
+        if isinstance(answer, Run):
+            self._seen.append(answer)
+
+    @rule(wanted=_RUNS, now=_NOWS, max_active=st.sampled_from([1, 2]), reprocess=_REPROCESS)
+    def claim(self, wanted, now, max_active, reprocess):
+        answer = self._agreed(
+            lambda store: store.claim_run(wanted, now=now, lease=LEASE, max_active=max_active, reprocess=reprocess)
+        )
+        self._keep(answer.run)
+
+    @rule(wanted=_RUNS, now=_NOWS, reprocess=_REPROCESS)
+    def enqueue(self, wanted, now, reprocess):
+        self._keep(self._agreed(lambda store: store.enqueue_run(wanted, now=now, reprocess=reprocess)).run)
+
+    @rule(wanted=_RUNS, now=_NOWS)
+    def mark_deadline_missed(self, wanted, now):
+        self._agreed(lambda store: store.mark_deadline_missed(wanted, now=now))
 
     @precondition(lambda self: self._seen)
-    @rule(number=st.integers(0, 5), rows=_ROWS, now=_NOWS)
+    @rule(number=st.integers(0, 3), rows=_ROWS, now=_NOWS)
     def finish(self, number, rows, now):
-        run = self._seen[-1 - number % len(self._seen)]
-        self._agreed(lambda store: store.finish_run(replace(run, output={"rows": len(rows)}), rows, now=now))
+        run = replace(self._pick(number), output={"rows": len(rows)})
+        self._agreed(lambda store: store.finish_run(run, rows, now=now))
 
     @precondition(lambda self: self._seen)
-    @rule(number=st.integers(0, 5), retry=st.booleans(), now=_NOWS)
-    def fail(self, number, retry, now):
-        run = self._seen[-1 - number % len(self._seen)]
-        self._agreed(lambda store: store.fail_run(run, "Broken: \0 pipe", retry=retry, now=now))
+    @rule(number=st.integers(0, 3), retry_at=_maybe(_NOWS), now=_NOWS)
+    def fail(self, number, retry_at, now):
+        run = self._pick(number)
+        self._agreed(lambda store: store.fail_run(run, "Broken: \0 pipe", retry_at=retry_at, now=now))
+
+    @precondition(lambda self: self._seen)
+    @rule(number=st.integers(0, 3), now=_NOWS, again=st.booleans())
+    def renew_or_requeue(self, number, now, again):
+        run = self._pick(number)
+        self._keep(
+            self._agreed(
+                lambda store: store.requeue_run(run, now=now) if again else store.renew_run(run, now=now, lease=LEASE)
+            )
+        )
+
+    @rule(job=st.sampled_from(_JOBS), paused=st.booleans(), now=_NOWS)
+    def pause(self, job, paused, now):
+        self._agreed(lambda store: store.set_paused(job, paused=paused and now == NOW, now=now))
+
+    @rule(job=st.sampled_from([*_JOBS, "nobody"]), now=_NOWS)
+    def touch(self, job, now):
+        self._agreed(lambda store: store.touch_job(job, now=now))
+
+    @rule(job=st.sampled_from(_JOBS), before_key=st.sampled_from([*_KEYS, "3"]), limit=st.sampled_from([0, 1, 9]))
+    def prune(self, job, before_key, limit):
+        self._agreed(lambda store: store.prune_runs(job, before_key=before_key, limit=limit))
 
     @rule(query=_RUN_QUERIES, after=_RUN_POSITIONS, limit=_LIMITS)
     def walk(self, query, after, limit):
@@ -197,6 +253,75 @@ class Runs(_SideBySide):
     @rule(job=st.sampled_from([*_JOBS, "nobody"]), key=st.sampled_from(_KEYS))
     def get_run(self, job, key):
         self._agreed(lambda store: store.get_run(job, key))
+
+
+class Parts(_SideBySide):
+    """One run in parts: planned, worked on by whoever has or had a slice, begun again and ended."""
+
+    @initialize()
+    def begin(self):
+        self._seen = []
+        self.claim(NOW, {}, "none")
+        self.plan_parts(0, 3)
+
+    def _pick(self, number):
+        return self._seen[-1 - number % len(self._seen)]
+
+    def _keep(self, answer):
+        if isinstance(answer, Run):
+            self._seen.append(answer)
+
+    @rule(now=_NOWS, params=st.sampled_from([{}, {}, {"a": 1}]), reprocess=_REPROCESS)
+    def claim(self, now, params, reprocess):
+        wanted = a_run(params=params, trigger="manual" if params else "schedule")
+        self._keep(
+            self._agreed(
+                lambda store: store.claim_run(wanted, now=now, lease=LEASE, max_active=1, reprocess=reprocess)
+            ).run
+        )
+
+    @rule(number=st.integers(0, 2), count=st.integers(0, 3))
+    def plan_parts(self, number, count):
+        run = self._pick(number)
+        self._keep(self._agreed(lambda store: store.plan_parts(run, some_parts(count) if count else [])))
+
+    @rule(number=st.integers(0, 2), index=_INDEXES, partial=_PARTIALS)
+    def finish_part(self, number, index, partial):
+        run, part = self._pick(number), replace(some_parts(4)[index], partial=partial, documents=index)
+        self._agreed(lambda store: store.finish_part(run, part))
+
+    @rule(number=st.integers(0, 2), index=_INDEXES)
+    def fail_part(self, number, index):
+        run = self._pick(number)
+        self._agreed(lambda store: store.fail_part(run, index, "no \ud800"))
+
+    @rule(number=st.integers(0, 2), index=_INDEXES, partials=st.booleans())
+    def look(self, number, index, partials):
+        run = self._pick(number)
+        self._agreed(
+            lambda store: (store.list_parts(run, partials=partials), store.get_part(run, index), store.open_parts(run))
+        )
+
+    @rule(number=st.integers(0, 2), retry_at=_maybe(st.just(NOW)))
+    def fail(self, number, retry_at):
+        run = self._pick(number)
+        self._keep(self._agreed(lambda store: store.fail_run(run, "no", retry_at=retry_at, now=NOW)))
+
+
+class Letters(_SideBySide):
+    """Dead letters: recorded once, and listed."""
+
+    @rule(letter=_LETTERS)
+    def record(self, letter):
+        self._agreed(lambda store: store.record_dead_letter(letter))
+
+    @rule(after=_LETTER_POSITIONS, limit=_LIMITS)
+    def walk(self, after, limit):
+        self._walk(
+            lambda store, after: store.list_dead_letters(after=after, limit=limit),
+            lambda letter: (letter.received_at, letter.id),
+            after,
+        )
 
 
 @pytest.fixture
@@ -228,7 +353,7 @@ def open_all(request, tmp_path):
     return open_
 
 
-@pytest.mark.parametrize("machine", [Results, Runs])
+@pytest.mark.parametrize("machine", [Results, Runs, Parts, Letters])
 def test_all_stores_give_the_same_answers(open_all, machine):
     """Whoever moves from a laptop to the cloud notices nothing."""
     # Nothing is shrunk: that would open these databases hundreds of times, and the steps are printed as they are.

@@ -9,8 +9,8 @@ from functions._staging.imports import imported_modules
 # Inside shared, a module imports only from layers above its own line here.
 LAYERS = (
     ("errors",),
-    ("records",),
-    ("ports", "config", "lazy", "log", "patience", "strict_json"),
+    ("records", "runs", "schedules"),
+    ("ports", "config", "lazy", "log", "patience", "strict_json", "jobs_file"),
     ("routing", "bodies", "request_log", "paging", "events", "jobs", "bucket", "topics"),
     ("sending",),
     ("guard", "stores"),
@@ -21,16 +21,21 @@ MODEL_MAY_USE = {"shared.errors", "shared.records", "shared.lazy", "shared.log",
 # Third-party packages with one door each, by top-level name: the files and folders that may import them.
 DOORS = {
     "flask": ("shared/endpoint.py", "functions/web/"),
-    "functions_framework": ("functions/*/main.py",),
+    "functions_framework": ("functions/*/main.py", "scheduler/testing.py"),
     "sqlalchemy": ("shared/stores/sql/",),
     "sqlite3": ("shared/stores/sql/",),
     "psycopg": ("shared/stores/sql/",),
     "alembic": ("shared/stores/sql/",),
     "ai_edge_litert": ("model/runtimes/", "model/training/"),
     "tensorflow": ("model/runtimes/", "model/training/"),
-    "yaml": ("shared/jobs.py", "functions/_staging/", "model/choices.py", "model/labelling.py"),
-    "grpc": ("shared/stores/firestore/", "shared/topics.py"),
-    "google": ("model/savedmodel/", "shared/bucket.py", "shared/stores/firestore/", "shared/topics.py"),
+    "yaml": ("shared/jobs_file.py", "functions/_staging/", "model/choices.py", "model/labelling.py"),
+    "grpc": ("shared/stores/firestore/", "shared/topics.py", "scheduler/broker.py", "functions/_local/emulated.py")
+    + ("scheduler/cloud_client.py",),
+    "google": (
+        *("model/savedmodel/", "shared/bucket.py", "shared/stores/firestore/", "shared/topics.py"),
+        *("scheduler/broker.py", "functions/_local/emulated.py", "functions/nightly_transform/id_tokens.py"),
+        *("scheduler/cloud_client.py", "scheduler/cloud_letters.py", "scheduler/google_errors.py"),
+    ),
 }
 # Where the time may be read: where functions are composed, where lines are stamped, and on the laptop.
 CLOCK_DOORS = ("functions/*/main.py", "shared/log.py", "functions/_local/", "functions/__main__.py", "scheduler/")

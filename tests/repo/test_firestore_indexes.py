@@ -9,11 +9,14 @@ from google.cloud.firestore import Client
 
 from shared.config import ROOT
 from shared.errors import InvalidRequestError
+from shared.runs import JobState
 from shared.stores.firestore.documents import result_document
 from shared.stores.firestore.indexes import index_file
-from shared.stores.firestore.run_documents import run_document
 from shared.stores.firestore.shapes import FIELDS, SHAPES, Shape, build_query
-from tests.contract.factories import NOW, a_result, a_run
+from shared.stores.letter_fields import letter_fields
+from shared.stores.part_fields import part_fields
+from shared.stores.run_fields import job_fields, run_fields
+from tests.contract.factories import NOW, a_letter, a_result, a_run, some_parts
 
 FILE = json.loads((ROOT / "firestore.indexes.json").read_text("utf-8"))
 
@@ -21,7 +24,9 @@ FILE = json.loads((ROOT / "firestore.indexes.json").read_text("utf-8"))
 def shape_of_index(index):
     """Return the shape of query that an index is good for: equality fields, then those of its order."""
     fields = [(field["fieldPath"], field.get("order", field.get("arrayConfig"))) for field in index["fields"]]
-    ordered = 2 if index["collectionGroup"] == "runs" and fields[0][0] == "key" else 1
+    # What is ordered by two fields, and not by one and the document's name.
+    by_two = index["collectionGroup"] in ("parts", "dead_letters") or fields[0][0] == "key"
+    ordered = 2 if by_two else 1
     equal = tuple(name for name, _ in fields[:-ordered])
     assert {way for name, way in fields[:-ordered] if name != "label_pairs"} <= {"ASCENDING"}
     assert [way for name, way in fields if name == "label_pairs"] in ([], ["CONTAINS"])
@@ -65,6 +70,7 @@ def test_a_query_asks_for_its_shape_and_no_more(shape):
         ({"model": "m"}, (("created_at_us", "ASCENDING"),)),
         ({"shard": 0, "payload_hash": "x"}, (("created_at_us", "ASCENDING"),)),
         ({"shard": 0}, (("model", "ASCENDING"),)),
+        ({"state": "queued"}, (("key", "ASCENDING"),)),
     ],
 )
 def test_a_query_of_no_declared_shape_is_refused(equal, order):
@@ -89,7 +95,10 @@ def test_every_field_that_is_written_is_declared():
     result = result_document(a_result(expires_at=NOW + timedelta(days=1)), 1, "w")
 
     assert sorted(result) == sorted(FIELDS["results"])
-    assert sorted([*run_document(a_run()), "write_id", "kept_generation"]) == sorted(FIELDS["runs"])
+    assert sorted([*run_fields(a_run()), "write_id", "kept_generation"]) == sorted(FIELDS["runs"])
+    assert sorted(job_fields(JobState("nightly"))) == sorted(FIELDS["job_states"])
+    assert sorted([*part_fields(some_parts()[0]), "plan", "write_id"]) == sorted(FIELDS["parts"])
+    assert sorted([*letter_fields(a_letter()), "write_id"]) == sorted(FIELDS["dead_letters"])
 
 
 def test_results_are_deleted_by_the_time_they_expire():

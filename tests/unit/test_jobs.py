@@ -1,4 +1,4 @@
-"""Jobs: which interval a tick or key stands for, and everything wrong with a jobs file at once."""
+"""Jobs that run once a day: which day a tick or a key stands for, whatever is done to clocks."""
 
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.errors import ConfigurationError, InvalidRequestError, NotFoundError
-from shared.jobs import Job, find_job, read_jobs
+from shared.errors import InvalidRequestError, NotFoundError
+from shared.jobs import Job, dependants, find_job, read_jobs
 
 JOB = Job("nightly", "10 2 * * *", "Etc/UTC", "daily_summary", "")
 ZONES = [
@@ -144,110 +144,8 @@ def test_the_shipped_jobs_are_right():
     nightly = find_job(read_jobs(), "nightly")
 
     assert (nightly.transform, nightly.max_attempts) == ("daily_summary", 3)
-
-
-GOOD = """
-jobs:
-  nightly:
-    schedule: "10 2 * * *"
-    time_zone: Etc/UTC
-    transform: daily_summary
-    description: x
-"""
-
-
-def problems(tmp_path, text):
-    """Return what is wrong with a jobs file of this text."""
-    path = tmp_path / "jobs.yaml"
-    path.write_text(text, "utf-8")
-    with pytest.raises(ConfigurationError) as raised:
-        read_jobs(path)
-    assert all(problem.startswith("jobs.yaml: ") for problem in raised.value.problems)
-    return [problem.removeprefix("jobs.yaml: ") for problem in raised.value.problems]
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "words"),
-    [
-        ("nightly:", "Nightly:", "job Nightly: expected an id"),
-        ("nightly:", "7:", "job 7: expected an id"),
-        ("nightly:", f"{'a' * 64}:", "expected an id"),
-        ("10 2 * * *", "10 2 * *", "schedule: expected a cron expression of five fields"),
-        ("10 2 * * *", "0 10 2 * * *", "schedule: expected a cron expression of five fields"),
-        ("10 2 * * *", "@daily", "schedule: expected a cron expression of five fields"),
-        ("10 2 * * *", "10 2 30 2 *", "schedule: expected a cron expression of five fields"),
-        ("10 2 * * *", "61 2 * * *", "schedule: expected a cron expression of five fields"),
-        ("10 2 * * *", "1 0 * * *", "schedule: expected 00:02 or later"),
-        ("10 2 * * *", "0 */6 * * *", "schedule: expected at most one tick a day"),
-        ("10 2 * * *", "10 2,3 1 * *", "schedule: expected at most one tick a day"),
-        ('"10 2 * * *"', "7", "schedule: expected str, got int"),
-        ("Etc/UTC", "Mars/Olympus", "time_zone: expected an IANA name"),
-        ("Etc/UTC", "../../etc/passwd", "time_zone: expected an IANA name"),
-        ("Etc/UTC", "Europe", "time_zone: expected an IANA name"),
-        ("Etc/UTC", '""', "time_zone: expected an IANA name"),
-        ("    description: x\n", "", "description: expected, not there"),
-        ("description: x", "description: [x]", "description: expected str, got list"),
-        ("description: x", "description: x\n    retries: 3", "unknown key 'retries'"),
-        ("description: x", "description: x\n    max_attempts: 0", "max_attempts: expected 1 to 20, got 0"),
-        ("description: x", "description: x\n    max_attempts: 21", "max_attempts: expected 1 to 20, got 21"),
-        ("description: x", "description: x\n    max_attempts: true", "max_attempts: expected int, got bool"),
-        ("description: x", "description: x\n    params: [1]", "params: expected a mapping of JSON values"),
-        (
-            "description: x",
-            "description: x\n    params: {day: 2026-11-21}",
-            "params: expected a mapping of JSON values",
-        ),
-        ("description: x", "description: x\n    params: {1: x}", "params: expected a mapping of JSON values"),
-        ("description: x", "description: x\n    params: {x: .nan}", "params: expected a mapping of JSON values"),
-        ("description: x", "description: x\n    description: y", "the key 'description' is there twice"),
-        ("jobs:", "jobs: {}\nother:", "expected a mapping `jobs:`"),
-        ("jobs:", "extra: 1\njobs:", "unknown key 'extra': expected jobs"),
-        (GOOD, "", "expected a mapping `jobs:`"),
-        (GOOD, "[jobs]", "expected a mapping `jobs:`"),
-        (GOOD, "jobs: {nightly: 7}", "job nightly: expected a mapping"),
-        (GOOD, "jobs: {", "cannot be read"),
-        (GOOD, "jobs: !!python/object/apply:os.getcwd []", "cannot be read"),
-    ],
-)
-def test_each_kind_of_wrong_entry_is_named(tmp_path, old, new, words):
-    """The message says where, what was expected and what stood there."""
-    (problem,) = problems(tmp_path, GOOD.replace(old, new))
-
-    assert words in problem
-
-
-def test_everything_wrong_is_told_at_once(tmp_path):
-    """One read lists the problems of every job, not just the first."""
-    text = GOOD.replace("10 2 * * *", "x").replace("Etc/UTC", "Etc/UTC\n    max_attempts: -1\n    retry: 1")
-    second = GOOD.replace("jobs:", "").replace("nightly", "drift").replace("Etc/UTC", "Nowhere")
-
-    found = problems(tmp_path, text + second)
-
-    assert [problem.split(":")[0] + ":" + problem.split(":")[1].split(" '")[0] for problem in found] == [
-        *("job nightly: unknown key", "job nightly: max_attempts", "job nightly: schedule", "job drift: time_zone")
-    ]
-
-
-def test_a_tick_at_a_midnight_that_is_skipped_is_too_early(tmp_path):
-    """In Havana 00:30 on the day of the change is the very moment the day before ends."""
-    (problem,) = problems(tmp_path, GOOD.replace("10 2", "30 0").replace("Etc/UTC", "America/Havana"))
-
-    assert "schedule: expected 00:02 or later; 2026-03-08T01:00:00-04:00 leaves" in problem
-
-
-def test_a_file_that_is_not_there_is_named(tmp_path):
-    """No file is a configuration problem like any other."""
-    with pytest.raises(ConfigurationError, match="cannot be read"):
-        read_jobs(tmp_path / "jobs.yaml")
-
-
-@pytest.mark.parametrize("schedule", ["2 0 * * *", "10 2 * * 1", "0 3 29 2 *", "59 23 31 12 *"])
-def test_rare_and_early_schedules_are_taken(tmp_path, schedule):
-    """Anything from two minutes past midnight on, as seldom as every leap day."""
-    path = tmp_path / "jobs.yaml"
-    path.write_text(GOOD.replace("10 2 * * *", schedule))
-
-    assert read_jobs(path)["nightly"].schedule == schedule
+    assert [job.id for job in dependants(read_jobs(), "nightly")] == ["drift"]
+    assert [job.id for job in read_jobs().values() if not job.daily] == ["reconcile"]
 
 
 def test_the_zones_tested_here_exist():

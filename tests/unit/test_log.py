@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from shared.log import log_event, readable
+from shared.log import bound, log_event, readable, start_notes
 
 
 def logged(capfd):
@@ -47,6 +47,22 @@ def test_a_value_that_is_not_json_is_written_as_text(capfd):
 
     (line,) = logged(capfd)
     assert json.loads(line)["error"] == "gone"
+
+
+def test_bound_fields_are_on_every_event_of_the_block(capfd):
+    """Inner ones are added to outer ones and end with their block; the request's own line has them too."""
+    notes = start_notes()
+    with bound(job="nightly", key="2026-11-21"):
+        with bound(slice=3):
+            log_event("INFO", "inner")
+        log_event("INFO", "outer", key="said")
+    log_event("INFO", "after")
+
+    inner, outer, after = (json.loads(line) for line in logged(capfd))
+    assert inner.items() >= {"job": "nightly", "key": "2026-11-21", "slice": 3}.items()
+    assert (outer["job"], outer["key"], "slice" in outer) == ("nightly", "said", False)
+    assert "job" not in after
+    assert notes == {"job": "nightly", "key": "2026-11-21", "slice": 3}
 
 
 def test_lines_of_many_threads_do_not_mix():

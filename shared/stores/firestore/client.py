@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, TypedDict, TypeVar
 
-from google.api_core.exceptions import AlreadyExists, FailedPrecondition
+from google.api_core.exceptions import AlreadyExists, FailedPrecondition, NotFound
 from google.api_core.retry import Retry, if_exception_type
 from google.cloud import firestore
 
@@ -131,7 +131,8 @@ class Database:
             add_writes(batch)
             try:
                 batch.commit(**options)
-            except (AlreadyExists, FailedPrecondition):
+            except (AlreadyExists, FailedPrecondition, NotFound):
+                # Of a database that is not there, too: whoever then looks is told.
                 return False
             return True
 

@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -16,6 +17,7 @@ from shared.stores.firestore.deadline import Deadline
 from shared.stores.firestore.documents import RESULT_HEADER, is_document_id, result_of
 from shared.stores.firestore.scans import Scan
 from shared.stores.moments import from_us, to_us
+from shared.stores.shards import check_shard
 
 _LIST_DOCUMENTS, _SUMMARY_DOCUMENTS = 1000, 500
 _SUMMARY_FIELDS = ("created_at_us", "model", "version", "summary")
@@ -31,10 +33,10 @@ class FirestoreResults:
 
     def __init__(self, database: Database, shards: int) -> None:
         self._database = database
-        self._shards = shards
+        self.shards = shards
 
     def create_results(self, new: Sequence[Result]) -> list[Stored]:
-        documents = documents_of(new, self._shards)
+        documents = documents_of(new, self.shards)
         deadline = Deadline()
         # Creating without looking costs one call where results are new. What is there already makes it fail whole,
         # and is read then; only a batch that might contradict itself is looked up before.
@@ -87,10 +89,14 @@ class FirestoreResults:
     def count_results(self, query: ResultQuery) -> int:
         return self._scan(query).count()
 
-    def read_summaries(self, start: datetime, end: datetime) -> Iterator[SummaryDocument]:
+    def read_summaries(self, start: datetime, end: datetime, *, shard: int | None = None) -> Iterator[SummaryDocument]:
+        check_shard(shard, self.shards)
         query = ResultQuery(since=start, until=end, order="asc")
         # A deadline for each page: whoever reads takes time in between.
         scan = self._scan(query, fields=_SUMMARY_FIELDS, page_size=_SUMMARY_DOCUMENTS, deadline=Deadline)
+        return self._summaries(replace(scan, shard=shard))
+
+    def _summaries(self, scan: Scan) -> Iterator[SummaryDocument]:
         for document in scan.documents(None):
             fields = document.fields
             yield SummaryDocument(
@@ -108,7 +114,7 @@ class FirestoreResults:
         whole = Deadline()
         return Scan(
             database=self._database,
-            shards=self._shards,
+            shards=self.shards,
             equal={
                 "label_pairs": "=".join(query.label) if query.label else None,
                 "model": query.model,

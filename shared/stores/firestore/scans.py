@@ -39,6 +39,7 @@ class Scan:
         fields: What to read of each; None: everything.
         page_size: How many are likely to be wanted.
         deadline: Makes the deadline of each page; a list hands out one for all.
+        shard: The only one to walk; None: all.
     """
 
     database: Database
@@ -50,12 +51,13 @@ class Scan:
     fields: tuple[str, ...] | None
     page_size: int
     deadline: Callable[[], Deadline]
+    shard: int | None = None
 
     def documents(self, after: Position | None) -> Iterator[Document]:
         """Yield what stands strictly beyond a position."""
         place = (to_us(after.created_at), after.id) if after else None
         first = self._of_each_shard(lambda shard: self._page(shard, place))
-        shards = [self._rest(shard, page) for shard, page in enumerate(first)]
+        shards = [self._rest(shard, page) for shard, page in zip(self._walked, first, strict=True)]
         return merge(*shards, key=_place, reverse=self.order == "desc")
 
     def count(self) -> int:
@@ -65,10 +67,14 @@ class Scan:
 
     def _of_each_shard(self, work: Callable[[int], T]) -> list[T]:
         """Return what `work` returns for each shard, all at once."""
-        if self.shards == 1:
-            return [work(0)]
+        if len(self._walked) == 1:
+            return [work(self._walked[0])]
         with ThreadPoolExecutor(self.shards) as pool:
-            return list(pool.map(work, range(self.shards)))
+            return list(pool.map(work, self._walked))
+
+    @property
+    def _walked(self) -> range:
+        return range(self.shards) if self.shard is None else range(self.shard, self.shard + 1)
 
     def _rest(self, shard: int, page: _Page) -> Iterator[Document]:
         documents, are_more = page
@@ -78,15 +84,15 @@ class Scan:
             yield from documents
 
     def _page(self, shard: int, after: tuple[int, str] | None) -> _Page:
-        size = self.page_size if self.shards == 1 else self.page_size // self.shards + _SPARE_DOCUMENTS
-
+        count = len(self._walked)
+        size = self.page_size if count == 1 else self.page_size // count + _SPARE_DOCUMENTS
         query = self._query(shard)
         if self.fields is not None:
             query = query.select(self.fields)
         if after:
             created_at_us, result_id = after
             query = query.start_after({"created_at_us": created_at_us, "__name__": result_id})
-        return self.database.page(query, size, self.deadline(), _PAGE_CHARS // self.shards)
+        return self.database.page(query, size, self.deadline(), _PAGE_CHARS // count)
 
     def _query(self, shard: int) -> firestore.Query:
         order = (("created_at_us", _DIRECTIONS[self.order]),)

@@ -41,8 +41,14 @@ RESULT_SHAPES = tuple(
 RUN_SHAPES = (
     Shape("runs", (), (("key", "DESCENDING"), ("job", "ASCENDING"))),
     Shape("runs", ("job",), (("key", "DESCENDING"),)),
+    Shape("runs", ("job", "state"), (("key", "DESCENDING"),)),
+    Shape("runs", ("job", "state"), (("key", "ASCENDING"),)),
 )
-SHAPES = (*RESULT_SHAPES, *RUN_SHAPES)
+# Of one run, below which they lie: all of them or a plan's, and those of a plan that are done or not.
+_BY_PLAN: tuple[tuple[str, Direction], ...] = (("plan", "ASCENDING"), ("part_index", "ASCENDING"))
+PART_SHAPES = (Shape("parts", (), _BY_PLAN), Shape("parts", ("done",), _BY_PLAN))
+LETTER_SHAPES = (Shape("dead_letters", (), (("received_at_us", "DESCENDING"), ("id", "ASCENDING"))),)
+SHAPES = (*RESULT_SHAPES, *RUN_SHAPES, *PART_SHAPES, *LETTER_SHAPES)
 # Every field that is written. None has an index by itself: those would cost more writes than all others together, be
 # searched by nobody, and, that of the time, take no more than 500 writes a second.
 FIELDS = {
@@ -52,10 +58,17 @@ FIELDS = {
     ),
     "runs": (
         *("job", "key", "interval_start_us", "interval_end_us", "time_zone", "trigger", "params", "state"),
-        *("provisional", "attempt", "fence", "lease_expires_at_us", "generation", "output", "error"),
-        *("created_at_us", "started_at_us", "ended_at_us", "write_id", "kept_generation"),
+        *("provisional", "attempt", "fence", "lease_expires_at_us", "not_before_us", "max_active", "generation"),
+        *("plan", "parts", "output", "error", "deadline_at_us", "deadline_missed_at_us", "code_version"),
+        *("created_at_us", "started_at_us", "ended_at_us", "attempts", "write_id", "kept_generation"),
     ),
+    "job_states": ("job", "first_seen_at_us", "paused_at_us", "active"),
     "summaries": ("provisional", "created_at_us", "rows"),
+    "parts": (
+        *("plan", "part_index", "start_us", "end_us", "shard", "attempt", "done", "partial", "documents", "error"),
+        "write_id",
+    ),
+    "dead_letters": ("id", "received_at_us", "reason", "body", "body_sha256", "body_bytes", "write_id"),
 }
 # Firestore deletes a result some time after this; until then readers hide it.
 TIME_TO_LIVE = ("results", "expires_at")

@@ -1,11 +1,13 @@
-"""The whole store: results and runs in one Firestore database."""
+"""The whole store: results, runs with their parts, and dead letters in one Firestore database."""
 
 from shared.stores.firestore.client import Database
+from shared.stores.firestore.dead_letters import FirestoreDeadLetters
+from shared.stores.firestore.parts import FirestoreParts
 from shared.stores.firestore.results import FirestoreResults
 from shared.stores.firestore.runs import FirestoreRuns
 
 
-class FirestoreStore(FirestoreResults, FirestoreRuns):
+class FirestoreStore(FirestoreResults, FirestoreRuns, FirestoreParts, FirestoreDeadLetters):
     """Everything the functions keep, in one Firestore database.
 
     Args:
@@ -16,7 +18,7 @@ class FirestoreStore(FirestoreResults, FirestoreRuns):
 
     def __init__(self, project: str, database: str, shards: int) -> None:
         self._database = Database(project, database)
-        self._shards = shards
+        self.shards = shards
 
     def close(self) -> None:
         """Give back the connection."""

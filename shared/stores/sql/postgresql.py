@@ -48,8 +48,9 @@ def open_postgresql(url: str) -> SqlStore:
 
     Open it after the server has forked. On Cloud Run and Cloud Functions, Cloud SQL is reached through a unix socket
     that the platform provides: `postgresql+psycopg://USER:PASSWORD@/DATABASE?host=/cloudsql/PROJECT:REGION:INSTANCE`.
-    The functions' user needs no right to make tables: SELECT and INSERT on results and result_labels, SELECT, INSERT
-    and UPDATE on runs, SELECT, INSERT and DELETE on summaries, SELECT on alembic_version.
+    The functions' user needs no right to make tables: SELECT and INSERT on results, result_labels and dead_letters,
+    SELECT, INSERT and UPDATE on job_states, besides those DELETE on runs and parts, SELECT, INSERT and DELETE on
+    summaries, SELECT on alembic_version.
 
     Args:
         url: `postgresql+psycopg://user:password@host:port/database`, with what libpq knows as its query; `pool_size`

@@ -11,6 +11,7 @@ from sqlalchemy import BigInteger, Connection, Table, TextClause, insert, text
 from shared.errors import IdempotencyError
 from shared.records import PayloadObject, Position, Result, ResultQuery, Stored, SummaryDocument
 from shared.stores.moments import from_us, to_us
+from shared.stores.shards import check_shard
 from shared.stores.sql.engine import Database
 from shared.stores.sql.queries import (
     PAGE_ROWS,
@@ -26,6 +27,7 @@ class SqlResults:
     """The result half of the store protocol; `shared.ports.ResultStore` says what each method does."""
 
     max_inline_bytes: int | None = None
+    shards = 1
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -92,7 +94,11 @@ class SqlResults:
             question = count_question(query, estimating=connection.dialect.name != "sqlite")
             return int(connection.execute(question.statement, question.values).scalar_one())
 
-    def read_summaries(self, start: datetime, end: datetime) -> Iterator[SummaryDocument]:
+    def read_summaries(self, start: datetime, end: datetime, *, shard: int | None = None) -> Iterator[SummaryDocument]:
+        check_shard(shard, self.shards)
+        return self._summaries(start, end)
+
+    def _summaries(self, start: datetime, end: datetime) -> Iterator[SummaryDocument]:
         position = (to_us(start), "")
         while True:
             # Page by page, each its own short transaction: a long one would keep the write-ahead log from shrinking.

@@ -1,11 +1,13 @@
-"""The whole store: results and runs in one database."""
+"""The whole store: results, runs with their parts, and dead letters in one database."""
 
+from shared.stores.sql.dead_letters import SqlDeadLetters
 from shared.stores.sql.engine import Database
+from shared.stores.sql.parts import SqlParts
 from shared.stores.sql.results import SqlResults
 from shared.stores.sql.runs import SqlRuns
 
 
-class SqlStore(SqlResults, SqlRuns):
+class SqlStore(SqlResults, SqlRuns, SqlParts, SqlDeadLetters):
     """Everything the functions keep, in one SQL database."""
 
     def __init__(self, database: Database) -> None:

@@ -1,6 +1,6 @@
 """The tables. Times are whole microseconds since 1970 in UTC: they sort and compare alike in every database."""
 
-from sqlalchemy import BigInteger, Boolean, Column, ForeignKey, Index, Integer, MetaData, String, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, ForeignKey, Index, Integer, MetaData, String, Table, Text, text
 
 metadata = MetaData()
 
@@ -66,6 +66,15 @@ runs = Table(
     Column("created_at_us", BigInteger, nullable=False),
     Column("started_at_us", BigInteger),
     Column("ended_at_us", BigInteger),
+    Column("not_before_us", BigInteger),
+    Column("max_active", Integer),
+    Column("plan", Integer),
+    Column("parts", Integer, nullable=False, server_default="0"),
+    Column("deadline_at_us", BigInteger),
+    Column("deadline_missed_at_us", BigInteger),
+    Column("code_version", Text, nullable=False, server_default=text("''")),
+    Column("attempts", Text, nullable=False, server_default="[]"),  # JSON of the newest
+    Index("runs_by_state", "job", "state", "key"),
 )
 # Newest first and then by job, as runs are listed: an index in one direction would leave them to be sorted.
 Index("runs_by_key", runs.c.key.desc(), runs.c.job)
@@ -81,3 +90,43 @@ summaries = Table(
     Column("created_at_us", BigInteger, nullable=False),
     Column("rows", Text, nullable=False),
 )
+
+# One row a job: locked before any of its runs is, so that two claims count those under way one after the other.
+job_states = Table(
+    "job_states",
+    metadata,
+    Column("job", words(64), primary_key=True),
+    Column("first_seen_at_us", BigInteger),
+    Column("paused_at_us", BigInteger),
+    Column("active", Text, nullable=False),  # JSON of lease ends by key
+)
+
+# A part counts while `runs.plan` is its plan; those of an earlier one are removed with the next.
+parts = Table(
+    "parts",
+    metadata,
+    Column("job", words(64), primary_key=True),
+    Column("key", words(64), primary_key=True),
+    Column("plan", Integer, primary_key=True),
+    Column("part_index", Integer, primary_key=True),
+    Column("start_us", BigInteger, nullable=False),
+    Column("end_us", BigInteger, nullable=False),
+    Column("shard", Integer),
+    Column("attempt", Integer, nullable=False),
+    Column("done", Boolean, nullable=False),
+    Column("documents", BigInteger, nullable=False),
+    Column("error", Text),
+    Column("partial", Text),
+)
+
+dead_letters = Table(
+    "dead_letters",
+    metadata,
+    Column("id", words(256), primary_key=True),
+    Column("received_at_us", BigInteger, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("body_sha256", words(64), nullable=False),
+    Column("body_bytes", BigInteger, nullable=False),
+)
+Index("dead_letters_by_time", dead_letters.c.received_at_us.desc(), dead_letters.c.id)
