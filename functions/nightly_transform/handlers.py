@@ -1,129 +1,139 @@
-"""Messages and questions into runs, and runs into answers."""
+"""What people and programs ask of jobs and runs, and the answers."""
 
 import re
-from collections.abc import Callable, Mapping
-from datetime import date, datetime
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import date
+from typing import Any, get_args
 
-from shared.errors import ConflictError, InvalidRequestError, NotFoundError, UnavailableError
-from shared.events import parse_message
+from shared.errors import ConflictError, InvalidRequestError, NotFoundError
 from shared.jobs import Job, find_job
-from shared.log import note
 from shared.paging import PageTokens, page_size, single_values
-from shared.ports import RunStore
-from shared.records import Claim, Interval, Run, RunQuery, Summary
 from shared.routing import Request, Response, json_response
-from shared.strict_json import canonical, kind_of, loads
+from shared.runs import Claim, Interval, Run, RunQuery, RunState
 
+from .dependencies import Dependencies
+from .orders import check_members, force_of, interval_of, params_of, read_object
 from .runner import Runner
+from .views import job_view, letter_view, run_view, summary_view, whole_run_view
 
 _LIST_PARAMETERS = ("job", "since", "until", "page_size", "page_token")
-# Attributes are strings and may be anybody's; these are read where the data does not say.
-_ATTRIBUTES = ("job", "key", "force")
-# Parameters are shown with every run in a list.
-_MAX_PARAMS_BYTES = 16_384
 
 
 class JobsApi:
-    """What nightly-transform answers.
+    """Jobs, runs and summaries.
 
     Args:
-        jobs: The regular jobs, by id.
+        given: The world around.
         runner: Does the work.
-        runs: Where runs and summaries are read.
         tokens: Signs where a page ended.
-        now: The clock.
     """
 
-    def __init__(
-        self,
-        jobs: Mapping[str, Job],
-        runner: Runner,
-        runs: RunStore,
-        tokens: PageTokens,
-        now: Callable[[], datetime],
-    ) -> None:
-        self._jobs = jobs
+    def __init__(self, given: Dependencies, runner: Runner, tokens: PageTokens) -> None:
+        self._given = given
         self._runner = runner
-        self._runs = runs
         self._tokens = tokens
-        self._now = now
-
-    def receive(self, request: Request) -> Response:
-        """Take one Pub/Sub delivery: 2xx acknowledges it, anything else has it delivered again."""
-        message = parse_message(request.body)
-        attributes = {name: message.attributes[name] for name in _ATTRIBUTES if name in message.attributes}
-        order = {**attributes, **message.data}
-        job = find_job(self._jobs, str(order.get("job", "")))
-        # The publish time is the same on every redelivery, so a late one still means the tick it was made for.
-        interval = self._interval(job, order.get("key"), message.publish_time or self._now())
-        claim = self._runner.run(
-            job, interval, "schedule", _params(order.get("params", {})), force=_force(order.get("force", False))
-        )
-        if not claim.granted and claim.run.state == "running":
-            raise UnavailableError("this run is under way elsewhere", reason="RUN_IN_PROGRESS", retry_after_seconds=30)
-        if claim.run.state == "queued":
-            raise UnavailableError("the attempt failed and will be made again", reason="RUN_FAILED")
-        return _answer(claim)
-
-    def trigger(self, request: Request) -> Response:
-        """Run a job now, over the interval `key` names or else the last one that ended."""
-        job = find_job(self._jobs, request.values["job"])
-        order = loads(request.body) if request.body else {}
-        if not isinstance(order, dict) or not order.keys() <= {"key", "params", "force"}:
-            raise InvalidRequestError("expected an object with some of key, params and force")
-        interval = self._interval(job, order.get("key"), self._now())
-        if interval.start > self._now():
-            raise InvalidRequestError(f"{interval.key}: expected a day that has begun", reason="INVALID_KEY")
-        claim = self._runner.run(
-            job, interval, "manual", _params(order.get("params", {})), force=_force(order.get("force", False))
-        )
-        if not claim.granted and claim.run.state == "running":
-            raise ConflictError("this run is under way already", reason="RUN_IN_PROGRESS")
-        return _answer(claim)
 
     def list_jobs(self, request: Request) -> Response:
         """Answer every job with its schedule and next tick."""
         single_values(request.query, ())
-        now = self._now()
-        return json_response({"jobs": [_job(job, now) for job in self._jobs.values()]})
+        return json_response({"jobs": [self._job(job) for job in self._given.jobs.values()]})
+
+    def pause(self, request: Request) -> Response:
+        """Have a job's ticks, backfills and catch-ups wait; what is under way goes on."""
+        return self._set_paused(request, paused=True)
+
+    def resume(self, request: Request) -> Response:
+        """Let a job go on, with what is queued first."""
+        return self._set_paused(request, paused=False)
+
+    def trigger(self, request: Request) -> Response:
+        """Run a job now, over the interval `key` names or else the last one that ended."""
+        job = find_job(self._given.jobs, request.values["job"])
+        order = read_object(request.body)
+        check_members(order, {"key", "params", "force"})
+        key = order.get("key")
+        interval = self._last_interval(job) if key is None else interval_of(job, key)
+        params, force = params_of(job, order.get("params", {})), force_of(order.get("force", False))
+        return self._run_now(job, interval, params, force=force)
+
+    def rerun(self, request: Request) -> Response:
+        """Run one interval again, whatever came of it."""
+        job = find_job(self._given.jobs, request.values["job"])
+        order = read_object(request.body)
+        check_members(order, {"params"})
+        interval = interval_of(job, request.values["key"])
+        return self._run_now(job, interval, params_of(job, order.get("params", {})), force=True)
 
     def get_run(self, request: Request) -> Response:
-        """Answer one run, or 404."""
-        run = self._runs.get_run(request.values["job"], request.values["key"])
+        """Answer one run with its attempts and parts, or 404."""
+        run = self._given.store.get_run(request.values["job"], request.values["key"])
         if run is None:
             raise NotFoundError("this job has no run of this key", reason="RUN_NOT_FOUND")
-        return json_response(_run(run))
+        parts = [] if run.plan is None else self._given.store.list_parts(run, partials=False)
+        return json_response(whole_run_view(run, parts))
 
     def list_runs(self, request: Request) -> Response:
         """Answer a page of runs, newest interval first."""
-        query, size, after = self._page("runs", request)
-        runs = self._runs.list_runs(query, after=after, limit=size + 1)
+        values = single_values(request.query, (*_LIST_PARAMETERS, "state"))
+        query = replace(_query(values), state=_state(values))
+        size, after = self._page("runs", query, values)
+        runs = self._given.store.list_runs(query, after=after, limit=size + 1)
         last = (runs[size - 1].key, runs[size - 1].job) if len(runs) > size else None
-        return self._listed("runs", query, [_run(run) for run in runs[:size]], last)
+        return self._listed("runs", query, [run_view(run) for run in runs[:size]], last)
 
     def list_summaries(self, request: Request) -> Response:
         """Answer a page of summaries, newest interval first."""
-        query, size, after = self._page("summaries", request)
-        found = self._runs.list_summaries(query, after=after, limit=size + 1)
-        last = (found[size - 1].key, found[size - 1].job) if len(found) > size else None
-        return self._listed("summaries", query, [_summary(summary) for summary in found[:size]], last)
-
-    def _interval(self, job: Job, key: object, at: datetime) -> Interval:
-        if key is None:
-            return job.interval_of_tick(job.last_tick(at))
-        if not isinstance(key, str):
-            raise InvalidRequestError(f"key: expected a string, got {kind_of(key)}", reason="INVALID_KEY")
-        return job.interval(key)
-
-    def _page(self, name: str, request: Request) -> tuple[RunQuery, int, tuple[str, str] | None]:
         values = single_values(request.query, _LIST_PARAMETERS)
-        query = RunQuery(values.get("job"), _day(values, "since"), _day(values, "until"))
+        query = _query(values)
+        size, after = self._page("summaries", query, values)
+        found = self._given.store.list_summaries(query, after=after, limit=size + 1)
+        last = (found[size - 1].key, found[size - 1].job) if len(found) > size else None
+        return self._listed("summaries", query, [summary_view(summary) for summary in found[:size]], last)
+
+    def list_dead_letters(self, request: Request) -> Response:
+        """Answer the newest messages that nobody could understand."""
+        values = single_values(request.query, ("page_size",))
+        found = self._given.store.list_dead_letters(after=None, limit=page_size(values.get("page_size")))
+        return json_response({"dead_letters": [letter_view(letter) for letter in found]})
+
+    def _run_now(self, job: Job, interval: Interval, params: Mapping[str, Any], *, force: bool) -> Response:
+        if interval.start > self._given.now():
+            raise InvalidRequestError(f"{interval.key}: expected an interval that has begun", reason="INVALID_KEY")
+        unmet = self._runner.dispatcher.unmet(job, interval.key)
+        if unmet and not force:
+            expected = " and ".join(unmet)
+            raise ConflictError(
+                f"{job.id} comes after {expected}: expected a success for {interval.key}; force runs it all the same",
+                reason="DEPENDENCIES_NOT_MET",
+            )
+        wanted = self._runner.wanted(job, interval, "manual", params)
+        claim = self._runner.run(job, wanted, reprocess="completed" if force else "failed")
+        if claim.refusal == "running":
+            raise ConflictError("this run is under way already", reason="RUN_IN_PROGRESS")
+        return _answer(claim)
+
+    def _set_paused(self, request: Request, *, paused: bool) -> Response:
+        single_values(request.query, ())
+        job = find_job(self._given.jobs, request.values["job"])
+        self._given.store.set_paused(job.id, paused=paused, now=self._given.now())
+        if not paused:
+            self._runner.dispatcher.dispatch(job)
+        return json_response(self._job(job))
+
+    def _job(self, job: Job) -> dict[str, Any]:
+        now = self._given.now()
+        return job_view(job, self._given.store.touch_job(job.id, now=now), now)
+
+    def _last_interval(self, job: Job) -> Interval:
+        return job.interval_of_tick(job.last_tick(self._given.now()))
+
+    def _page(self, name: str, query: RunQuery, values: Mapping[str, str]) -> tuple[int, tuple[str, str] | None]:
         after = None
         if values.get("page_token"):
             key, job = self._tokens.decode(_question(name, query), values["page_token"])
             after = (str(key), str(job))
-        return query, page_size(values.get("page_size")), after
+        return page_size(values.get("page_size")), after
 
     def _listed(
         self, name: str, query: RunQuery, items: list[dict[str, Any]], last: tuple[str, str] | None
@@ -132,8 +142,31 @@ class JobsApi:
         return json_response({name: items, "next_page_token": token})
 
 
+def _answer(claim: Claim) -> Response:
+    run: Run = claim.run
+    # Not done yet: it waits for its turn, or goes on in parts.
+    status = 202 if run.state in ("queued", "running") else 200
+    return json_response({"ran": claim.granted, "run": run_view(run)}, status)
+
+
 def _question(name: str, query: RunQuery) -> dict[str, Any]:
-    return {name: [query.job, query.since_key, query.until_key]}
+    return {name: [query.job, query.since_key, query.until_key, query.state]}
+
+
+def _query(values: Mapping[str, str]) -> RunQuery:
+    return RunQuery(values.get("job"), _day(values, "since"), _day(values, "until"))
+
+
+def _state(values: Mapping[str, str]) -> RunState | None:
+    for state in get_args(RunState):
+        if values.get("state") == state:
+            if "job" not in values:
+                raise InvalidRequestError("state: expected a job beside it", reason="INVALID_STATE")
+            known: RunState = state
+            return known
+    if "state" in values:
+        raise InvalidRequestError(f"state: expected one of {', '.join(get_args(RunState))}", reason="INVALID_STATE")
+    return None
 
 
 def _day(values: Mapping[str, str], name: str) -> str | None:
@@ -144,68 +177,3 @@ def _day(values: Mapping[str, str], name: str) -> str | None:
         return text and date.fromisoformat(text).isoformat()
     except ValueError:
         raise InvalidRequestError(f"{name}: expected a day such as 2026-11-21", reason="INVALID_TIME") from None
-
-
-def _params(value: object) -> Mapping[str, Any]:
-    if not isinstance(value, dict):
-        raise InvalidRequestError(f"params: expected an object, got {kind_of(value)}", reason="INVALID_PARAMS")
-    if len(canonical(value)) > _MAX_PARAMS_BYTES:
-        raise InvalidRequestError(f"params: expected at most {_MAX_PARAMS_BYTES} bytes", reason="INVALID_PARAMS")
-    return value
-
-
-def _force(value: object) -> bool:
-    if type(value) is not bool and value not in ("true", "false"):
-        raise InvalidRequestError("force: expected true or false", reason="INVALID_FORCE")
-    return value is True or value == "true"
-
-
-def _answer(claim: Claim) -> Response:
-    run = claim.run
-    note(job=run.job, key=run.key, state=run.state, ran=claim.granted)
-    return json_response({"ran": claim.granted, "run": _run(run)})
-
-
-def _time(moment: datetime | None) -> str | None:
-    return moment.isoformat().replace("+00:00", "Z") if moment else None
-
-
-def _job(job: Job, now: datetime) -> dict[str, Any]:
-    return {
-        "id": job.id,
-        "description": job.description,
-        "schedule": job.schedule,
-        "time_zone": job.time_zone,
-        "transform": job.transform,
-        "next_tick": _time(job.next_tick(now)),
-    }
-
-
-def _run(run: Run) -> dict[str, Any]:
-    return {
-        "job": run.job,
-        "key": run.key,
-        "interval_start": _time(run.interval.start),
-        "interval_end": _time(run.interval.end),
-        "time_zone": run.interval.time_zone,
-        "trigger": run.trigger,
-        "params": dict(run.params),
-        "state": run.state,
-        "provisional": run.provisional,
-        "attempt": run.attempt,
-        "output": dict(run.output),
-        "error": run.error,
-        "created_at": _time(run.created_at),
-        "started_at": _time(run.started_at),
-        "ended_at": _time(run.ended_at),
-    }
-
-
-def _summary(summary: Summary) -> dict[str, Any]:
-    return {
-        "job": summary.job,
-        "key": summary.key,
-        "provisional": summary.provisional,
-        "rows": list(summary.rows),
-        "created_at": _time(summary.created_at),
-    }

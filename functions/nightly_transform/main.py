@@ -1,6 +1,9 @@
 """nightly-transform: runs the regular jobs, one data interval at a time, and shows what they did."""
 
+import json
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 import functions_framework
 
@@ -11,23 +14,49 @@ from shared.guard import Limits
 from shared.jobs import read_jobs
 from shared.lazy import Once
 from shared.paging import PageTokens, page_token_key
-from shared.routing import Route
+from shared.routing import Request, Response, Route
 from shared.stores import open_store
+from shared.stores.objects import open_files, open_objects
+from shared.stores.payloads import PayloadStore
 
-from .handlers import JobsApi
-from .runner import Runner
-from .transforms import find_transform
+from .api import Api
+from .dependencies import Dependencies, Publish
+from .predicting import PredictClient
+from .transforms import find_code
 
-_EVENT_TYPES = ("application/json", "application/cloudevents+json")
+_PUBLISH_SECONDS = 10.0
+_JOB = "/jobs/(?P<job>[^/:]+)"
 
 _settings = Once(read_settings)
 
 
-def _build() -> JobsApi:
+def _build() -> Api:
     settings = _settings()
-    store, jobs = open_store(settings.store_url), read_jobs()
-    tokens = PageTokens(page_token_key(settings.page_token_key, settings.state_dir, settings.in_cloud))
-    return JobsApi(jobs, Runner(store, _now), store, tokens, _now)
+    store = open_store(settings.store_url)
+    given = Dependencies(
+        jobs=read_jobs(),
+        store=store,
+        results=PayloadStore(store, open_objects(settings.objects_url)),
+        files=open_files(settings.objects_url),
+        predict=PredictClient(settings.urls["predict"], in_cloud=settings.in_cloud),
+        now=_now,
+        publish=_publisher(settings),
+        code_version=settings.code_version,
+    )
+    return Api(given, PageTokens(page_token_key(settings.page_token_key, settings.state_dir, settings.in_cloud)))
+
+
+def _publisher(settings: Settings) -> Publish | None:
+    if settings.project_id is None:
+        return None
+    from shared.topics import Topic
+
+    topic = Topic(settings.project_id, settings.nightly_topic)
+
+    def publish(message: Mapping[str, Any]) -> None:
+        topic.publish(json.dumps(message).encode(), _PUBLISH_SECONDS)
+
+    return publish
 
 
 def _now() -> datetime:
@@ -42,18 +71,29 @@ def _prepare(settings: Settings) -> None:
         raise ConfigurationError(["STORE_URL: expected a database, it is not set"])
     page_token_key(settings.page_token_key, settings.state_dir, settings.in_cloud)
     for job in read_jobs().values():
-        find_transform(job)
+        find_code(job)
+
+
+def _route(method: str, pattern: str, answer: Callable[[Api, Request], Response]) -> Route:
+    return Route(method, pattern, lambda request: answer(_api(), request))
 
 
 _endpoint = Endpoint(
     "nightly_transform",
     [
-        Route("POST", "/", lambda request: _api().receive(request), _EVENT_TYPES),
-        Route("GET", "/jobs", lambda request: _api().list_jobs(request)),
-        Route("POST", "/jobs/(?P<job>[^/:]+):trigger", lambda request: _api().trigger(request)),
-        Route("GET", "/runs", lambda request: _api().list_runs(request)),
-        Route("GET", "/runs/(?P<job>[^/]+)/(?P<key>[^/:]+)", lambda request: _api().get_run(request)),
-        Route("GET", "/summaries", lambda request: _api().list_summaries(request)),
+        # A push may say anything of itself: what it is, its body shows.
+        Route("POST", "/", lambda request: _api().deliveries.receive(request), content_types=None),
+        _route("GET", "/jobs", lambda api, request: api.jobs.list_jobs(request)),
+        _route("POST", f"{_JOB}:trigger", lambda api, request: api.jobs.trigger(request)),
+        _route("POST", f"{_JOB}:backfill", lambda api, request: api.backfills.backfill(request)),
+        _route("POST", f"{_JOB}:pause", lambda api, request: api.jobs.pause(request)),
+        _route("POST", f"{_JOB}:resume", lambda api, request: api.jobs.resume(request)),
+        _route("GET", "/runs", lambda api, request: api.jobs.list_runs(request)),
+        # The keys of jobs that run more than once a day have a colon themselves.
+        _route("POST", "/runs/(?P<job>[^/]+)/(?P<key>[^/]+):rerun", lambda api, request: api.jobs.rerun(request)),
+        _route("GET", "/runs/(?P<job>[^/]+)/(?P<key>[^/]+)", lambda api, request: api.jobs.get_run(request)),
+        _route("GET", "/summaries", lambda api, request: api.jobs.list_summaries(request)),
+        _route("GET", "/dead-letters", lambda api, request: api.jobs.list_dead_letters(request)),
     ],
     Limits(max_body_bytes=14_000_000),
     prepare=_prepare,

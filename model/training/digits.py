@@ -15,6 +15,7 @@ from shared.errors import ModelError
 
 from . import export, version_directory
 from .digits_data import LICENCE, SOURCE, SPLIT_SEED, Data, load_data, write_held_out
+from .distribution import describe_predictions
 
 NAME = "digits"
 EPOCHS = 60
@@ -102,6 +103,7 @@ def write_version(
     content = export.convert(staged)
     agreement = export.compare(staged, content, "serving_default", {"image": data.test_images})
     accuracy = float(np.mean(agreement.outputs["digit"] == data.test_digits))
+    seen = export.answers(staged, content, "serving_default", {"image": data.train_images})
     signatures = version_directory.describe_signatures(export.read_signatures(staged), {"image": (0, 16)})
     document = {
         "format": 1,
@@ -123,6 +125,7 @@ def write_version(
         },
         "training": {
             "class_counts": data.class_counts(),
+            "predicted": describe_predictions(seen["digit"], seen["probabilities"]),
             "epochs": epochs,
             "batch_size": BATCH_SIZE,
             "split_seed": SPLIT_SEED,

@@ -67,6 +67,14 @@ def read_signatures(folder: Path) -> dict[str, Signature]:
     return read.read_signatures(read.read_graph(folder, folder.name), folder.name)
 
 
+def answers(
+    folder: Path, content: bytes, signature_name: str, inputs: dict[str, NDArray[Any]]
+) -> dict[str, NDArray[Any]]:
+    """Return what the LiteRT file of a SavedModel answers."""
+    with quiet_stderr():
+        return LiteRTRuntime(content, read_signatures(folder)).run(signature_name, inputs)
+
+
 def compare(folder: Path, content: bytes, signature_name: str, inputs: dict[str, NDArray[Any]]) -> Agreement:
     """Answer the same inputs with TensorFlow from disk and with LiteRT, and hold them to each other.
 
@@ -79,7 +87,7 @@ def compare(folder: Path, content: bytes, signature_name: str, inputs: dict[str,
     with quiet_stderr():
         function = tf.saved_model.load(str(folder)).signatures[signature_name]
         expected = function(**{name: tf.constant(array) for name, array in inputs.items()})
-        answered = LiteRTRuntime(content, read_signatures(folder)).run(signature_name, inputs)
+    answered = answers(folder, content, signature_name, inputs)
     differences = [0.0]
     for name, tensor in expected.items():
         wanted, got = tensor.numpy(), answered[name]

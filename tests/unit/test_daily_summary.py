@@ -13,15 +13,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from functions.nightly_transform.runner import Runner
 from functions.nightly_transform.transforms.daily_summary import transform
+from functions.nightly_transform.transforms.histograms import VALUE_EDGES
 from shared.jobs import Job
-from shared.records import RunQuery, SummaryDocument
+from shared.records import SummaryDocument
 from shared.stores import open_store
 from tests.contract.factories import a_result
 
 JOB = Job("nightly", "10 2 * * *", "Etc/UTC", "daily_summary", "")
 MICROSECOND = timedelta(microseconds=1)
+mixed = st.sampled_from([1e300, -1e300, 1e-300, -1e-300, 0.1, 0.0, -0.0, 0, 1]) | st.floats(-1e300, 1e300)
 finite = st.floats(allow_nan=False, allow_infinity=False)
 SCORES = [0.1, 1e300, 1e-300, -1e300, 5e-324, 0, 0.0, -0.0, 1, 1.0, 2**60, 0.30000000000000004]
 
@@ -54,9 +55,20 @@ def rows(interval, found, slices, seed=None):
     for start, end in pairwise(borders):
         inside = [document for document in found if start <= document.created_at < end]
         random.Random(seed).shuffle(inside)
-        partials.append(transform.fold(iter(inside)))
+        partials.append(kept(transform.fold(iter(inside))))
     random.Random(seed).shuffle(partials)
     return json.dumps(transform.merge(interval, partials), allow_nan=False).encode()
+
+
+def kept(partial):
+    """Return a partial as it comes back from the store."""
+    return json.loads(json.dumps(partial, allow_nan=False))
+
+
+def stored_rows(store, interval):
+    """Return the rows of what a store holds of an interval."""
+    partial = transform.fold(store.read_summaries(interval.start, interval.end))
+    return json.loads(json.dumps(transform.merge(interval, [kept(partial)])))
 
 
 @pytest.mark.parametrize("slices", [1, 24, 240])
@@ -67,6 +79,24 @@ def test_the_rows_are_the_same_bytes_for_any_slices_in_any_order(slices, seed):
     found = documents(interval, 400, seed)
 
     assert rows(interval, found, slices, seed=slices + seed) == rows(interval, found, 1)
+
+
+@settings(max_examples=60, deadline=None, database=None)
+@given(
+    st.lists(st.tuples(st.sampled_from(["scores", "values"]), st.lists(mixed, max_size=4)), max_size=40),
+    st.sampled_from([24, 240]),
+    st.integers(),
+)
+def test_numbers_of_any_magnitude_leave_the_same_bytes(groups, slices, seed):
+    """From 1e-300 to 1e300, negative, either zero: neither the cut nor the order shows, nor the trip through JSON."""
+    interval = JOB.interval("2026-11-21")
+    step = (interval.end - interval.start) / 41
+    found = [
+        SummaryDocument(interval.start + step * n, "m", "1", {"count": len(numbers), kind: numbers})
+        for n, (kind, numbers) in enumerate(groups)
+    ]
+
+    assert rows(interval, found, slices, seed) == rows(interval, found, 1)
 
 
 @settings(max_examples=100, deadline=None, database=None)
@@ -89,7 +119,50 @@ def test_the_mean_is_exact_and_the_extremes_are_real(groups, seed):
             "min": min(numbers),
             "mean": float(sum(map(Fraction, numbers)) / len(numbers)),
             "max": max(numbers),
+            "histogram": counted_one_by_one(numbers, VALUE_EDGES),
         }
+
+
+@pytest.mark.parametrize(
+    ("score", "name"),
+    [
+        (-0.5, "-inf"), (0, "-inf"), (-0.0, "-inf"), (0.1, "0.1"), (0.0999, "-inf"), (0.9, "0.9"), (0.95, "0.95"),
+        (0.9899, "0.95"), (0.99, "0.99"), (1, "0.99"), (7.5, "0.99"), (0.30000000000000004, "0.3"),
+    ],
+)  # fmt: skip
+def test_a_score_is_counted_under_the_edge_below_it(score, name):
+    """Tenths, the last one finer; a bin includes its lower edge."""
+    interval = JOB.interval("2026-11-21")
+    found = [SummaryDocument(interval.start, "m", "1", {"count": 1, "classes": ["a"], "scores": [score]})]
+
+    (row,) = transform.merge(interval, [transform.fold(iter(found))])
+
+    assert row["top_scores"] == {name: 1}
+
+
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [
+        (0, "-5.421010862427522e-20"), (1e-300, "-5.421010862427522e-20"), (1, "1.0"), (1.124, "1.0"),
+        (1.125, "1.125"), (-1, "-1.0"), (-1.05, "-1.125"), (-1e300, "-inf"), (1e300, "1.8446744073709552e+19"),
+        (150, "144.0"),
+        (2**64 - 1, "1.8446744073709552e+19"),
+    ],
+)  # fmt: skip
+def test_a_value_is_counted_in_a_bin_an_eighth_of_it_wide(value, name):
+    """Eight bins from each power of two to the next; around zero, and beyond 2**64, one."""
+    interval = JOB.interval("2026-11-21")
+    found = [SummaryDocument(interval.start, "m", "1", {"count": 1, "values": [value]})]
+
+    (row,) = transform.merge(interval, [transform.fold(iter(found))])
+
+    assert row["values"]["histogram"] == {name: 1}
+
+
+def counted_one_by_one(numbers, edges):
+    """Count numbers by the highest edge that is not above them."""
+    found = Counter(max((edge for edge in edges if edge <= number), default=float("-inf")) for number in numbers)
+    return {str(edge): count for edge, count in found.items()}
 
 
 def test_counts_alone_where_nothing_is_declared():
@@ -157,18 +230,6 @@ def test_the_busiest_hour_is_an_hour_of_that_day(zone, key, minutes, hour):
     assert interval.start <= datetime.fromisoformat(hour) < interval.end
 
 
-@pytest.mark.parametrize("key", ["2026-03-08", "2026-11-01", "2026-11-21"])
-@pytest.mark.parametrize("zone", ["America/New_York", "Asia/Kolkata", "America/Havana", "Australia/Lord_Howe"])
-def test_slices_cover_the_day_without_overlap(zone, key):
-    """Each slice begins where the one before ended, whatever the length of the day."""
-    interval = replace(JOB, time_zone=zone).interval(key)
-
-    slices = transform.slices(interval)
-
-    assert [start for start, _ in slices] + [interval.end] == [interval.start] + [end for _, end in slices]
-    assert all(timedelta(0) < end - start <= timedelta(hours=1) for start, end in slices)
-
-
 @pytest.mark.parametrize(
     ("zone", "first"),
     [
@@ -185,7 +246,7 @@ def test_consecutive_days_share_out_every_result(tmp_path, zone, first):
     """Over nights on which the clock is changed, each stored result is in exactly one day's summary."""
     job = replace(JOB, time_zone=zone)
     days = [first + timedelta(days=n) for n in range(3)]
-    intervals = [job.interval_of_day(day) for day in days]
+    intervals = [job.interval(day.isoformat()) for day in days]
     chance = random.Random(zone)
     span = intervals[-1].end - intervals[0].start
     moments = [moment for i in intervals for moment in (i.start, i.end - MICROSECOND)]
@@ -195,15 +256,12 @@ def test_consecutive_days_share_out_every_result(tmp_path, zone, first):
     store = open_store(f"sqlite:///{tmp_path}/x.db")
     for start in range(0, len(moments), 500):
         store.create_results([a_result(created_at=moment) for moment in moments[start : start + 500]])
-    runner = Runner(store, lambda: datetime(2027, 1, 1, tzinfo=UTC))
 
-    for interval in intervals:
-        runner.run(job, interval, "manual", {}, force=False)
+    days_rows = [stored_rows(store, interval) for interval in intervals]
 
-    summaries = store.list_summaries(RunQuery(), after=None, limit=9)
     store.close()
     local_days = Counter(moment.astimezone(ZoneInfo(zone)).date().isoformat() for moment in moments)
-    assert {summary.key: summary.rows[0]["results"] for summary in summaries} == dict(local_days)
+    assert {row["date"]: row["results"] for rows in days_rows for row in rows} == dict(local_days)
     assert sum(local_days.values()) == len(moments)
 
 
@@ -212,11 +270,8 @@ def test_the_last_microsecond_and_the_first_are_of_two_days(tmp_path):
     store = open_store(f"sqlite:///{tmp_path}/x.db")
     midnight = datetime(2026, 11, 22, tzinfo=UTC)
     store.create_results([a_result(created_at=midnight - MICROSECOND), a_result(created_at=midnight)])
-    runner = Runner(store, lambda: datetime(2027, 1, 1, tzinfo=UTC))
 
-    for key in ("2026-11-21", "2026-11-22", "2026-11-23"):
-        runner.run(JOB, JOB.interval(key), "manual", {}, force=False)
+    found = [stored_rows(store, JOB.interval(f"2026-11-{day}")) for day in (21, 22, 23)]
 
-    found = store.list_summaries(RunQuery(), after=None, limit=9)
     store.close()
-    assert [(s.key[-2:], [row["results"] for row in s.rows]) for s in found] == [("23", []), ("22", [1]), ("21", [1])]
+    assert [[row["results"] for row in rows] for rows in found] == [[1], [1], []]

@@ -1,93 +1,61 @@
 """daily_summary: what each model version answered in a day, how surely, and when most."""
 
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
-from shared.records import Interval, Row, SummaryDocument
+from shared.records import SummaryDocument
+from shared.runs import Interval, Row
 
-from .exact import exact, mean
+from .tally import Tally
 
 _HOUR = timedelta(hours=1)
 # Every zone's offset is a whole number of these, so they add up to the hours of any local day.
 _QUARTER = timedelta(minutes=15)
-
-
-@dataclass(slots=True)
-class _Tally:
-    """Exact counts of one model version; adding tallies in any order gives the same."""
-
-    results: int = 0
-    predictions: int = 0
-    classes: Counter[str] = field(default_factory=Counter)
-    quarters: Counter[datetime] = field(default_factory=Counter)
-    scores: "_Numbers" = field(default_factory=lambda: _Numbers())
-    values: "_Numbers" = field(default_factory=lambda: _Numbers())
-
-    def add(self, other: "_Tally") -> None:
-        self.results += other.results
-        self.predictions += other.predictions
-        self.classes.update(other.classes)
-        self.quarters.update(other.quarters)
-        self.scores.add(other.scores)
-        self.values.add(other.values)
-
-
-@dataclass(slots=True)
-class _Numbers:
-    """Count, exact sum and extremes of some numbers."""
-
-    count: int = 0
-    total: int = 0
-    least: float | None = None
-    greatest: float | None = None
-
-    def take(self, given: Sequence[float]) -> None:
-        # One spelling a number: of 1 and 1.0, or of 0.0 and -0.0, the first to come would be kept as an extreme.
-        numbers = [float(number) + 0.0 for number in given]
-        if numbers:
-            self.add(_Numbers(len(numbers), sum(map(exact, numbers)), min(numbers), max(numbers)))
-
-    def add(self, other: "_Numbers") -> None:
-        self.count += other.count
-        self.total += other.total
-        self.least = min((x for x in (self.least, other.least) if x is not None), default=None)
-        self.greatest = max((x for x in (self.greatest, other.greatest) if x is not None), default=None)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+# Results and predictions that are counted together: one by one takes ten times as long, and of more than these the
+# garbage collector would look through each again and again.
+_AT_ONCE = 512
 
 
 class DailySummary:
-    """Per model and version: results, predictions, predictions per class with the mean top score, or the values'
-    count, min, mean and max, and the busiest hour; as the model declares, see `summary` in its model.json.
+    """Per model and version: results, predictions and the busiest hour; and as the model declares, see `summary` in
+    its model.json, predictions per class with the mean top score, or the values' count, min, mean and max, each with
+    their histogram.
     """
 
-    def slices(self, interval: Interval) -> list[tuple[datetime, datetime]]:
-        """Cut at whole hours from the interval's start; a 23 or 25 hour day gives as many slices."""
-        hours = -(-(interval.end - interval.start) // _HOUR)
-        return [(interval.start + i * _HOUR, min(interval.start + (i + 1) * _HOUR, interval.end)) for i in range(hours)]
-
-    def fold(self, documents: Iterator[SummaryDocument]) -> dict[tuple[str, str], _Tally]:
-        """Count the documents of one slice, by (model, version)."""
-        tallies: dict[tuple[str, str], _Tally] = {}
+    def fold(self, documents: Iterator[SummaryDocument]) -> list[Any]:
+        """Count the documents of one slice, by model and version."""
+        tallies: defaultdict[tuple[str, str], Tally] = defaultdict(Tally)
+        waiting: defaultdict[tuple[str, str], list[SummaryDocument]] = defaultdict(list)
+        held = 0
         for document in documents:
-            tally = tallies.setdefault((document.model, document.version), _Tally())
-            tally.results += 1
-            tally.predictions += document.summary["count"]
-            tally.quarters[_quarter(document.created_at)] += 1
-            tally.classes.update(document.summary.get("classes", ()))
-            tally.scores.take(document.summary.get("scores", ()))
-            tally.values.take(document.summary.get("values", ()))
-        return tallies
+            waiting[document.model, document.version].append(document)
+            held += 1 + document.summary["count"]
+            if held >= _AT_ONCE:
+                _count(waiting, tallies)
+                held = 0
+        _count(waiting, tallies)
+        return [{"model": model, "version": version, **tally.to_json()} for (model, version), tally in tallies.items()]
 
-    def merge(self, interval: Interval, partials: Sequence[object]) -> list[Row]:
+    def merge(self, interval: Interval, partials: Sequence[Any]) -> list[Row]:
         """Add the tallies up and write one row a model version, sorted by name and version."""
-        totals: dict[tuple[str, str], _Tally] = {}
+        totals: defaultdict[tuple[str, str], Tally] = defaultdict(Tally)
         for partial in partials:
-            assert isinstance(partial, dict)
-            for key, tally in partial.items():
-                totals.setdefault(key, _Tally()).add(tally)
+            for entry in partial:
+                totals[entry["model"], entry["version"]].add(entry)
         return [_row(interval, *key, totals[key]) for key in sorted(totals, key=_by_version)]
+
+
+def _count(
+    waiting: defaultdict[tuple[str, str], list[SummaryDocument]], tallies: Mapping[tuple[str, str], Tally]
+) -> None:
+    for key, documents in waiting.items():
+        quarters = [(document.created_at - _EPOCH) // _QUARTER for document in documents]
+        tallies[key].take([document.summary for document in documents], quarters)
+    waiting.clear()
 
 
 def _by_version(key: tuple[str, str]) -> tuple[str, int, str]:
@@ -96,22 +64,18 @@ def _by_version(key: tuple[str, str]) -> tuple[str, int, str]:
     return model, int(version) if version.isascii() and version.isdigit() else -1, version
 
 
-def _quarter(moment: datetime) -> datetime:
-    return moment - (moment - datetime.min.replace(tzinfo=UTC)) % _QUARTER
-
-
-def _busiest(interval: Interval, quarters: Counter[datetime]) -> str:
-    # Hours from the day's start: unlike the clock's they neither repeat nor vanish when it is changed.
+def _busiest(interval: Interval, quarters: Mapping[int, int]) -> str:
+    # Hours from the interval's start: unlike the clock's they neither repeat nor vanish when it is changed.
     hours: Counter[int] = Counter()
     for quarter, count in quarters.items():
-        hours[(quarter - interval.start) // _HOUR] += count
+        hours[(_EPOCH + quarter * _QUARTER - interval.start) // _HOUR] += count
     # Of equally busy hours the first.
     busiest = min(hours, key=lambda hour: (-hours[hour], hour))
     start = interval.start + busiest * _HOUR
     return start.astimezone(ZoneInfo(interval.time_zone)).isoformat(timespec="minutes")
 
 
-def _row(interval: Interval, model: str, version: str, tally: _Tally) -> Row:
+def _row(interval: Interval, model: str, version: str, tally: Tally) -> Row:
     row: Row = {
         "date": interval.key,
         "model": model,
@@ -123,13 +87,16 @@ def _row(interval: Interval, model: str, version: str, tally: _Tally) -> Row:
     if tally.classes:
         row["classes"] = {name: tally.classes[name] for name in sorted(tally.classes)}
     if tally.scores.count:
-        row["mean_top_score"] = mean(tally.scores.total, tally.scores.count)
+        row["mean_top_score"] = tally.scores.mean
+        row["top_scores"] = tally.scores.histogram
     if tally.values.count:
+        values = tally.values
         row["values"] = {
-            "count": tally.values.count,
-            "min": tally.values.least,
-            "mean": mean(tally.values.total, tally.values.count),
-            "max": tally.values.greatest,
+            "count": values.count,
+            "min": values.least,
+            "mean": values.mean,
+            "max": values.greatest,
+            "histogram": values.histogram,
         }
     return row
 
