@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import re
 import signal
 import sys
 import tempfile
@@ -16,6 +17,7 @@ from functions._local.processes import free_port_base
 from functions._local.stack import Stack
 from functions._local.state import held
 from functions._staging.stage import function_names, stage
+from scheduler.delivery import Faults
 from shared.config import LOCAL_PORT_BASE, PORT_OFFSETS, ROOT, function_urls, read_settings
 from shared.errors import ConfigurationError, ServiceError
 from shared.jobs import read_jobs
@@ -40,7 +42,13 @@ def _serve(options: argparse.Namespace) -> int:
     names = _functions(options.only)
     state_dir = (options.state_dir or read_settings().state_dir).absolute()
     stack = Stack(
-        names, port_base=options.port_base, state_dir=state_dir, models_dir=options.models_dir, console=console
+        names,
+        port_base=options.port_base,
+        state_dir=state_dir,
+        models_dir=options.models_dir,
+        console=console,
+        emulators=options.emulators,
+        faults=_faults(options),
     )
     with contextlib.ExitStack() as running:
         running.enter_context(held(state_dir, fresh=options.fresh))
@@ -52,12 +60,21 @@ def _serve(options: argparse.Namespace) -> int:
         if options.reload:
             running.enter_context(stack.reloading())
         console.table(stack.urls, jobs, datetime.now(UTC))
+        for name, value in sorted(stack.delivery_env.items()):
+            console.say(f"{name}={value}", "dim")
         console.say("Ready. Ctrl-C stops everything.", "bold")
         try:
             threading.Event().wait()
         except KeyboardInterrupt:
             console.say("Stopping.", "bold")
     return 0
+
+
+def _faults(options: argparse.Namespace) -> Faults:
+    faults = Faults(options.duplicate, options.fail_first, options.drop_publish_time)
+    if options.emulators and faults != Faults():
+        raise ConfigurationError(["--emulators: expected without --duplicate, --fail-first and --drop-publish-time"])
+    return faults
 
 
 def _demo(options: argparse.Namespace) -> int:
@@ -117,6 +134,20 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--only", type=lambda text: text.split(","), help="functions to serve, with commas between")
     parser.add_argument("--fresh", action="store_true", help="begin with an empty state")
     parser.add_argument("--no-reload", dest="reload", action="store_false", help="do not restart on change")
+    parser.add_argument(
+        "--emulators",
+        action="store_true",
+        help="deliver through Google's Pub/Sub emulator and store in its Firestore emulator, empty at each start; "
+        "needs Java and the packages google-cloud-cli-pubsub-emulator and google-cloud-cli-firestore-emulator",
+    )
+    faults = parser.add_argument_group("faults", "what Pub/Sub may do, on purpose (without --emulators)")
+    faults.add_argument(
+        "--duplicate", metavar="SHARE", type=_share, default=0.0, help="deliver this share of messages twice, 0 to 1"
+    )
+    faults.add_argument(
+        "--fail-first", metavar="N", type=_count, default=0, help="refuse the first N deliveries of each message"
+    )
+    faults.add_argument("--drop-publish-time", action="store_true", help="leave out when a message was published")
     commands = parser.add_subparsers(title="other commands")
     demo = commands.add_parser("demo", help="send the held-out digits through everything and compare the counts")
     demo.add_argument(
@@ -134,6 +165,18 @@ def _port(text: str) -> int:
     last = 65535 - max(PORT_OFFSETS.values())
     if not text.isdigit() or not 1 <= int(text) <= last:
         raise argparse.ArgumentTypeError(f"expected a port from 1 to {last}, got {text!r}")
+    return int(text)
+
+
+def _share(text: str) -> float:
+    if not re.fullmatch(r"0|1|1\.0+|0?\.[0-9]{1,12}", text):
+        raise argparse.ArgumentTypeError(f"expected a share from 0 to 1, got {text!r}")
+    return float(text)
+
+
+def _count(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,3}", text):
+        raise argparse.ArgumentTypeError(f"expected a number from 0 to 999, got {text!r}")
     return int(text)
 
 

@@ -1,22 +1,19 @@
-"""`python -m scheduler`: when jobs run next, and running one now."""
+"""`python -m scheduler`: the regular jobs at hand: what runs when, runs asked for by hand, and Cloud Scheduler."""
 
 import argparse
 import json
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from importlib import import_module
+from typing import Any, get_args
 
-import httpx
-from rich.console import Console
-from rich.table import Table
+from shared.errors import ConfigurationError, ServiceError
+from shared.runs import Reprocess, RunState
 
-from shared.config import read_settings
-from shared.errors import ConfigurationError, InvalidRequestError, ServiceError
-from shared.jobs import find_job, read_jobs
-
-# A run over a full day of a busy service takes minutes; the function's own limit is an hour.
-_TIMEOUT_SECONDS = 3600.0
+_MAX_TICKS = 1000
+_MAX_ACTIVE = 100
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -29,79 +26,130 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(error.message, file=sys.stderr)
         wrong = error.http_status < 500 or isinstance(error, ConfigurationError)
         return 2 if wrong else 1
+    except KeyboardInterrupt:
+        return 130
 
 
-def _next(options: argparse.Namespace) -> int:
-    jobs = read_jobs()
-    chosen = [find_job(jobs, options.job)] if options.job else list(jobs.values())
-    table = Table(box=None, pad_edge=False)
-    for heading in ("job", "fires (UTC)", "covers", "from (UTC)", "to (UTC)"):
-        table.add_column(heading, no_wrap=True)
-    for job in chosen:
-        tick = datetime.now(UTC)
-        for _ in range(options.number):
-            tick = job.next_tick(tick)
-            interval = job.interval_of_tick(tick)
-            moments = [f"{moment:%Y-%m-%d %H:%M}" for moment in (tick, interval.start, interval.end)]
-            table.add_row(job.id, moments[0], interval.key, *moments[1:])
-    Console(highlight=False).print(table)
-    return 0
+def _command(module: str, name: str) -> Callable[[argparse.Namespace], int]:
+    """Return a command whose module is imported when it is run: Google's clients alone take a second."""
 
+    def run(options: argparse.Namespace) -> int:
+        status: int = getattr(import_module(f"scheduler.{module}"), name)(options)
+        return status
 
-def _trigger(options: argparse.Namespace) -> int:
-    job = find_job(read_jobs(), options.job)
-    body: dict[str, Any] = {"force": options.force, "params": options.params}
-    if options.date:
-        body["key"] = job.interval(options.date).key
-    answer = _call("POST", f"/jobs/{job.id}:trigger", body)
-    run = answer["run"]
-    done = "ran now" if answer["ran"] else "had run already (--force runs it again)"
-    provisional = ", provisional: the interval is still open" if run["provisional"] else ""
-    print(f"{run['job']} {run['key']}: {run['state']}, {done}{provisional}")
-    if run["error"]:
-        print(run["error"], file=sys.stderr)
-    if run["output"]:
-        print(", ".join(f"{name} {value}" for name, value in run["output"].items()))
-    return 0 if run["state"] == "success" else 1
-
-
-def _call(method: str, path: str, body: Any) -> Any:
-    url = read_settings().urls["nightly_transform"]
-    try:
-        answer = httpx.request(method, url + path, json=body, timeout=_TIMEOUT_SECONDS)
-    except httpx.TransportError as error:
-        raise ServiceError(f"nothing answers at {url} ({type(error).__name__}): is `make run` running?") from error
-    if answer.is_success:
-        return answer.json()
-    try:
-        message = answer.json()["error"]["message"]
-    except (ValueError, KeyError, TypeError):
-        message = answer.text[:300]
-    refusal = InvalidRequestError if answer.status_code < 500 else ServiceError
-    raise refusal(f"{path} answered {answer.status_code}: {message}")
-
-
-def _object(text: str) -> Any:
-    value = json.loads(text)
-    if not isinstance(value, dict):
-        raise ValueError
-    return value
+    return run
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m scheduler", description=__doc__)
-    commands = parser.add_subparsers(required=True, title="commands")
-    following = commands.add_parser("next", help="when jobs fire next, and which interval each time covers")
-    following.add_argument("job", nargs="?", help="which (default: all)")
-    following.add_argument("-n", "--number", type=int, default=5, help="how many times (default: 5)")
-    following.set_defaults(run=_next)
-    trigger = commands.add_parser("trigger", help="run a job now and wait for it")
-    trigger.add_argument("job")
-    trigger.add_argument("--date", help="the day to cover, such as 2026-11-21 (default: the last that ended)")
-    trigger.add_argument("--params", type=_object, default={}, help="a JSON object for the transform")
-    trigger.add_argument("--force", action="store_true", help="run again what has succeeded")
-    trigger.set_defaults(run=_trigger)
+    commands = parser.add_subparsers(required=True, title="commands", metavar="COMMAND")
+
+    def add(name: str, text: str, module: str, function: str | None = None) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=text, description=text)
+        command.set_defaults(run=_command(module, function or name))
+        return command
+
+    _add_schedules(add)
+    _add_runs(add)
+    _add_backfill(add)
+    _add_troubles(add)
     return parser
+
+
+_Add = Callable[..., argparse.ArgumentParser]
+
+
+def _add_schedules(add: _Add) -> None:
+    following = add("next", "when jobs fire next, and which interval each time covers", "upcoming", "upcoming")
+    following.add_argument("job", nargs="?", help="which (default: all)")
+    following.add_argument("-n", "--number", type=_number(_MAX_TICKS), default=5, help="how many times (default: 5)")
+    following.add_argument("--after", type=_moment, help="from when on, such as 2026-10-24 or 2026-10-24T12:00+02:00")
+    add("plan", "what `apply` would change in Cloud Scheduler", "cloud")
+    add("apply", "bring Cloud Scheduler to jobs.yaml", "cloud")
+    for name, text in (("pause", "have a job's ticks, backfills and catch-ups wait"), ("resume", "let a job go on")):
+        add(name, text, "running").add_argument("job")
+
+
+def _add_runs(add: _Add) -> None:
+    trigger = add("trigger", "run a job now and wait for it", "running")
+    trigger.add_argument("job")
+    _add_date(trigger)
+    _add_params(trigger)
+    trigger.add_argument("--force", action="store_true", help="run again what has succeeded")
+    rerun = add("rerun", "run one interval again, whatever came of it", "running")
+    rerun.add_argument("job")
+    rerun.add_argument("key", metavar="KEY", help="the interval, such as 2026-11-21")
+    _add_params(rerun)
+    runs = add("runs", "the runs there are, the newest interval first", "running")
+    runs.add_argument("--job", help="of which (default: all)")
+    runs.add_argument("--since", metavar="DAY", help="the first day, such as 2026-11-01")
+    runs.add_argument("--until", metavar="DAY", help="the day after the last")
+    runs.add_argument("--state", choices=get_args(RunState), help="only these; with --job")
+    runs.add_argument("-n", "--number", type=_number(10**6), default=50, help="how many at most (default: 50)")
+    test = add(
+        "test", "run a job in this process, over the store at STORE_URL, without Pub/Sub", "testing", "start_test"
+    )
+    test.add_argument("job")
+    _add_date(test)
+    _add_params(test)
+
+
+def _add_backfill(add: _Add) -> None:
+    backfill = add("backfill", "run a job over many intervals, both ends included, and wait for them", "backfilling")
+    backfill.add_argument("job")
+    backfill.add_argument("--from", dest="from_key", required=True, metavar="KEY", help="such as 2026-11-01")
+    backfill.add_argument("--to", dest="to_key", required=True, metavar="KEY", help="such as 2026-11-21")
+    text = "which of those that have ended are run again (default: none)"
+    backfill.add_argument("--reprocess", choices=get_args(Reprocess), default="none", help=text)
+    text = "how many at once (default: as the job says)"
+    backfill.add_argument("--max-active", type=_number(_MAX_ACTIVE), metavar="N", help=text)
+    backfill.add_argument("--dry-run", action="store_true", help="print what would be done, and do nothing")
+    _add_params(backfill)
+
+
+def _add_troubles(add: _Add) -> None:
+    logs = add("logs", "what a local stack logged of a job's runs", "log_lines")
+    logs.add_argument("job")
+    logs.add_argument("key", metavar="KEY", nargs="?", help="of one run, such as 2026-11-21 (default: of all)")
+    logs.add_argument("-n", "--number", type=_number(10**6), default=200, help="the newest lines (default: 200)")
+    redrive = add("redrive", "deliver messages again that were given up on", "redriving")
+    redrive.add_argument("--file", action="store_true", help="the local stack's, though PROJECT_ID is set")
+
+
+def _add_date(command: argparse.ArgumentParser) -> None:
+    text = "the day to cover, such as 2026-11-21 (default: the last interval that ended)"
+    command.add_argument("--date", metavar="KEY", help=text)
+
+
+def _add_params(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--params", type=_object, default={}, metavar="JSON", help="a JSON object for the transform")
+
+
+def _object(text: str) -> Any:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        raise argparse.ArgumentTypeError(f"expected a JSON object such as '{{\"bins\": 20}}', got {text!r}")
+    return value
+
+
+def _number(most: int) -> Callable[[str], int]:
+    def number(text: str) -> int:
+        if not re.fullmatch(r"[0-9]{1,9}", text) or not 1 <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f"expected a whole number from 1 to {most}, got {text!r}")
+        return int(text)
+
+    return number
+
+
+def _moment(text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        raise argparse.ArgumentTypeError(f"expected a time such as 2026-10-24T12:00Z, got {text!r}") from None
 
 
 if __name__ == "__main__":

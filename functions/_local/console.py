@@ -16,6 +16,7 @@ COLOURS = {
     "list_results": "blue",
     "nightly_transform": "magenta",
     "scheduler": "yellow",
+    "pubsub": "yellow",
 }
 _SEVERITY_STYLES = {"WARNING": "yellow", "ERROR": "red", "CRITICAL": "bold red"}
 _WIDTH = max(map(len, COLOURS))

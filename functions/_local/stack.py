@@ -2,19 +2,21 @@
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 from scheduler.clock import LocalScheduler
-from scheduler.delivery import Subscription
-from shared.config import PORT_OFFSETS
+from scheduler.delivery import Faults
+from shared.config import PORT_OFFSETS, read_settings
 from shared.errors import ConfigurationError
 from shared.jobs import read_jobs
 
 from .console import StackConsole
+from .log_files import LogFiles
 from .processes import HOST, FunctionProcess, check_ports
+from .pushes import Delivery, push_targets
 from .reload import Reloader
 
 
@@ -27,6 +29,8 @@ class Stack:
         state_dir: Everything that is written.
         models_dir: Where predict finds its models, a folder or gs://bucket/prefix; None: the repository's.
         console: Where lines go.
+        emulators: Deliver through Google's Pub/Sub emulator and store in its Firestore emulator, both started here.
+        faults: What the delivery in this process does wrong on purpose.
     """
 
     def __init__(
@@ -37,26 +41,29 @@ class Stack:
         state_dir: Path,
         models_dir: Path | str | None,
         console: StackConsole,
+        emulators: bool = False,
+        faults: Faults | None = None,
     ) -> None:
-        ports = {name: port_base + PORT_OFFSETS[name] for name in functions}
-        check_ports(ports)
+        self._ports = {name: port_base + PORT_OFFSETS[name] for name in functions}
+        check_ports(self._ports)
         self._console = console
-        env = {"STATE_DIR": str(state_dir), "PYTHONUNBUFFERED": "1"}
-        env |= {f"{name.upper()}_URL": f"http://{HOST}:{port_base + step}" for name, step in PORT_OFFSETS.items()}
+        self._state_dir = state_dir
+        self._emulators = emulators
+        self._faults = faults or Faults()
+        self._all_urls = {name: f"http://{HOST}:{port_base + step}" for name, step in PORT_OFFSETS.items()}
+        self._env = {"STATE_DIR": str(state_dir), "PYTHONUNBUFFERED": "1"}
+        self._env |= {f"{name.upper()}_URL": url for name, url in self._all_urls.items()}
         if models_dir:
-            env["MODELS_DIR"] = str(models_dir)
-        self._processes = {name: FunctionProcess(name, port, env, console.log_line) for name, port in ports.items()}
+            self._env["MODELS_DIR"] = str(models_dir)
+        self._settings = read_settings()
+        self._processes: dict[str, FunctionProcess] = {}
         self._restarting = threading.Lock()
-        self._subscription = Subscription(
-            f"http://{HOST}:{port_base + PORT_OFFSETS['nightly_transform']}/",
-            state_dir / "dead_letters.jsonl",
-            say=lambda line: console.say_as("scheduler", line),
-        )
+        self._logs = LogFiles(state_dir / "logs")
 
     @property
     def urls(self) -> dict[str, str]:
         """Where each function answers."""
-        return {name: process.url for name, process in self._processes.items()}
+        return {name: self._all_urls[name] for name in self._ports}
 
     @contextmanager
     def running(self) -> Iterator["Stack"]:
@@ -66,14 +73,18 @@ class Stack:
             ConfigurationError: A function did not start; its own words were printed.
         """
         with ExitStack() as cleanup:
-            # Closed last: a delivery under way ends when its function does.
-            cleanup.callback(self._subscription.close)
-            for process in self._processes.values():
+            cleanup.callback(self._logs.close)
+            # Left last: a push under way ends when its function does, and functions that end may publish still.
+            self._delivery = cleanup.enter_context(self._open_delivery())
+            env = {**self._env, **self._delivery.env}
+            for name, port in self._ports.items():
+                process = self._processes[name] = FunctionProcess(name, port, env, self._take_line)
                 cleanup.callback(process.stop)
                 process.start()
             failed = [name for name, process in self._processes.items() if not process.wait_until_ready()]
             if failed:
                 raise ConfigurationError([f"{name} did not start; see its lines above" for name in failed])
+            cleanup.enter_context(self._delivery.delivering(self._ports))
             yield self
 
     @contextmanager
@@ -87,14 +98,44 @@ class Stack:
             reloader.stop()
 
     @contextmanager
-    def scheduling(self) -> Iterator[None]:
-        """Fire the jobs on time, while the block runs."""
-        scheduler = LocalScheduler(read_jobs().values(), self._subscription, now=lambda: datetime.now(UTC))
+    def scheduling(self, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> Iterator[None]:
+        """Fire the jobs on time, while the block runs.
+
+        Args:
+            now: The clock; each tick is published as at the time that it shows.
+        """
+        topic, say = self._settings.nightly_topic, self._say_as("scheduler")
+        scheduler = LocalScheduler(
+            read_jobs().values(), lambda data, moment: self._delivery.publish(topic, data, moment), now, say
+        )
         scheduler.start()
         try:
             yield
         finally:
             scheduler.stop()
+
+    @property
+    def delivery_env(self) -> Mapping[str, str]:
+        """What the functions were told of Pub/Sub and the store, and a client of one's own needs too."""
+        return self._delivery.env
+
+    def _open_delivery(self) -> AbstractContextManager[Delivery]:
+        targets = push_targets(self._settings, self._all_urls)
+        # Google's clients take most of a second to import, which a wrong option should not wait for.
+        if self._emulators:
+            from .emulated import emulated_delivery
+
+            return emulated_delivery(self._settings, targets, self._state_dir)
+        from .embedded import embedded_delivery
+
+        return embedded_delivery(self._settings, targets, self._state_dir, self._say_as("pubsub"), self._faults)
+
+    def _take_line(self, function: str, line: str) -> None:
+        self._logs.write(function, line)
+        self._console.log_line(function, line)
+
+    def _say_as(self, source: str) -> Callable[[str], None]:
+        return lambda line: self._console.say_as(source, line)
 
     def _restart(self, name: str, changed: Path) -> None:
         with self._restarting:

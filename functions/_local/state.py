@@ -1,6 +1,7 @@
 """The folder that holds everything a local stack writes: one stack at a time, and forgotten on request."""
 
 import fcntl
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 from shared.errors import ConfigurationError
 
 _LOCK = ".lock"
-_WRITTEN = ("nightshift.db*", "page_token_key*", "dead_letters.jsonl")
+_WRITTEN = ("nightshift.db*", "page_token_key*", "dead_letters.jsonl*", "pending", "logs", "objects")
 
 
 @contextmanager
@@ -32,5 +33,8 @@ def held(state_dir: Path, *, fresh: bool) -> Iterator[None]:
             ) from None
         if fresh:
             for path in [path for pattern in _WRITTEN for path in state_dir.glob(pattern)]:
-                path.unlink()
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink()
         yield

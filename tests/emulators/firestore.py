@@ -9,15 +9,12 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
-from typing import Any
 
+from functions._local.emulators import firestore_command, firestore_jar
 from tests.support import free_port
 
 PROJECT = "nightshift-tests"
-_JAR = "platform/cloud-firestore-emulator/cloud-firestore-emulator.jar"
-_MAIN = "com.google.cloud.datastore.emulator.firestore.CloudFirestore"
 _START_SECONDS = 60.0
 
 
@@ -27,7 +24,7 @@ def missing() -> str | None:
         return "the Firestore emulator needs Java (Debian: apt-get install default-jre-headless)"
     return (
         None
-        if _jar()
+        if firestore_jar()
         else "the Firestore emulator is not installed (gcloud components install cloud-firestore-emulator)"
     )
 
@@ -57,7 +54,7 @@ class FirestoreEmulator:
 
     def start(self) -> None:
         """Start it and wait until it answers."""
-        command = ["java", "-Xmx512m", "-cp", str(_jar()), _MAIN, "start", "--host=127.0.0.1", f"--port={self.port}"]
+        command = firestore_command(self.port)
         if self._rules:
             command.append(f"--rules={self._rules}")
         with self._log.open("ab") as log:
@@ -67,7 +64,10 @@ class FirestoreEmulator:
             if self._process.poll() is not None or time.monotonic() > deadline:
                 raise AssertionError(f"the Firestore emulator did not start:\n{self._log.read_text()[-2000:]}")
             time.sleep(0.05)
-        self._warm_up()
+        # Takes most of a second to import.
+        from functions._local.emulated import warm_up
+
+        warm_up(self.host, PROJECT)
 
     def pause(self) -> None:
         """Let it answer nothing more, with every connection kept open."""
@@ -96,26 +96,6 @@ class FirestoreEmulator:
         finally:
             connection.close()
 
-    def _warm_up(self) -> None:
-        # What it is asked first takes Java seconds, on a busy machine more than a function waits for its database.
-        import grpc
-        from google.cloud.firestore_v1.services.firestore import FirestoreClient
-        from google.cloud.firestore_v1.services.firestore.transports import FirestoreGrpcTransport
-
-        database = f"projects/{PROJECT}/databases/warm-up"
-        query = {"from": [{"collection_id": "results"}]}
-        write = {"update": {"name": f"{database}/documents/results/a"}, "current_document": {"exists": False}}
-        options: dict[str, Any] = {"timeout": _START_SECONDS, "metadata": [("authorization", "Bearer owner")]}
-        with grpc.insecure_channel(self.host) as channel:
-            client = FirestoreClient(transport=FirestoreGrpcTransport(channel=channel))
-            client.commit({"database": database, "writes": [write]}, **options)
-            names = [write["update"]["name"]]
-            list(client.batch_get_documents({"database": database, "documents": names}, **options))
-            list(client.run_query({"parent": f"{database}/documents", "structured_query": query}, **options))
-            counting = {"structured_query": query, "aggregations": [{"count": {}, "alias": "n"}]}
-            asked = {"parent": f"{database}/documents", "structured_aggregation_query": counting}
-            list(client.run_aggregation_query(asked, **options))
-
     def _answers(self) -> bool:
         try:
             return self.request("GET", "/")[0] == 200
@@ -141,10 +121,3 @@ def firestore_emulator(rules: Path | None = None) -> Iterator[FirestoreEmulator]
             yield emulator
         finally:
             emulator.kill()
-
-
-@cache
-def _jar() -> Path | None:
-    gcloud = shutil.which("gcloud")
-    folders = [Path("/usr/lib/google-cloud-sdk"), *([Path(gcloud).resolve().parents[1]] if gcloud else [])]
-    return next((folder / _JAR for folder in folders if (folder / _JAR).exists()), None)

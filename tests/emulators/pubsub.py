@@ -9,8 +9,6 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
-from pathlib import Path
 
 import grpc
 from google.api_core.retry import Retry
@@ -19,6 +17,7 @@ from google.pubsub_v1 import PublisherClient, PubsubMessage, PushConfig, RetryPo
 from google.pubsub_v1.services.publisher.transports import PublisherGrpcTransport
 from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
 
+from functions._local.emulators import pubsub_command, pubsub_jar
 from tests.support import free_port
 
 PROJECT = "nightshift-tests"
@@ -30,7 +29,7 @@ def missing() -> str | None:
     """Return why there is no emulator here, or None if there is one."""
     if not shutil.which("java"):
         return "java is not installed (Debian: apt-get install default-jre-headless)"
-    return None if _jar() else "the Pub/Sub emulator is not installed (gcloud components install pubsub-emulator)"
+    return None if pubsub_jar() else "the Pub/Sub emulator is not installed (gcloud components install pubsub-emulator)"
 
 
 class PubsubEmulator:
@@ -51,9 +50,12 @@ class PubsubEmulator:
 
     def start(self) -> None:
         """Start it, with nothing in it, and wait until it answers."""
-        command = ["java", "-Xmx512m", "-jar", str(_jar()), "--host=127.0.0.1", f"--port={self._port}"]
         self._process = subprocess.Popen(
-            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/", start_new_session=True
+            pubsub_command(self._port),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd="/",
+            start_new_session=True,
         )
         deadline = time.monotonic() + _START_SECONDS
         while not _listens(self._port):
@@ -155,13 +157,3 @@ def _listens(port: int) -> bool:
     with socket.socket() as sock:
         sock.settimeout(1)
         return sock.connect_ex(("127.0.0.1", port)) == 0
-
-
-@cache
-def _jar() -> Path | None:
-    roots = [Path("/usr/lib/google-cloud-sdk")]
-    on_path = shutil.which("gcloud")
-    if on_path:
-        roots.insert(0, Path(on_path).resolve().parent.parent)
-    jars = [jar for root in roots for jar in root.glob("platform/pubsub-emulator/lib/cloud-pubsub-emulator-*-all.jar")]
-    return jars[0] if jars else None

@@ -1,0 +1,62 @@
+"""Asks nightly-transform, and puts what it refuses into words."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import httpx
+from rich.console import Console
+
+from shared.config import read_settings
+from shared.errors import InvalidRequestError, ServiceError
+
+# A run over a full day of a busy service takes minutes; the function's own limit is an hour.
+_TIMEOUT_SECONDS = 3600.0
+_PAGE_SIZE = "500"
+# Wide enough for every table where nobody looks: a pipe has no width.
+_PIPED_COLUMNS = 240
+
+
+def console_for(*, stderr: bool = False) -> Console:
+    """Return where a command prints: a terminal as wide as it is, or a pipe that cuts nothing off."""
+    console = Console(highlight=False, markup=False, emoji=False, stderr=stderr)
+    if not console.is_terminal:
+        console.width = _PIPED_COLUMNS
+    return console
+
+
+def ask(method: str, path: str, body: Any = None, query: Mapping[str, str] | None = None) -> Any:
+    """Return the JSON that nightly-transform answers.
+
+    Raises:
+        InvalidRequestError: It refused the request; the message is its own.
+        ServiceError: It failed, or does not answer.
+    """
+    url = read_settings().urls["nightly_transform"]
+    try:
+        answer = httpx.request(method, url + path, json=body, params=query, timeout=_TIMEOUT_SECONDS)
+    except httpx.TransportError as error:
+        raise ServiceError(f"nothing answers at {url} ({type(error).__name__}): is `make run` running?") from error
+    if answer.is_success:
+        try:
+            return answer.json()
+        except ValueError as error:
+            raise ServiceError(f"{url} answered something else than JSON: is it nightly-transform?") from error
+    try:
+        problem = answer.json()["error"]
+        message, reason = str(problem["message"]), str(problem["details"][0]["reason"])
+    except (ValueError, LookupError, TypeError):
+        message, reason = answer.text[:300], None
+    refusal = InvalidRequestError if answer.status_code < 500 else ServiceError
+    raise refusal(f"{path} answered {answer.status_code}: {message}", reason=reason)
+
+
+def ask_pages(path: str, name: str, query: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+    """Yield every item of a list, over all of its pages."""
+    token = ""
+    while True:
+        page = {"page_size": _PAGE_SIZE} | dict(query) | ({"page_token": token} if token else {})
+        answer = ask("GET", path, query=page)
+        yield from answer[name]
+        token = answer["next_page_token"]
+        if not token:
+            return
