@@ -79,6 +79,7 @@ lock:
 	@test -x $(DEV)/bin/uv || $(MAKE) --no-print-directory $(DEV)/.ready
 	@$(COMPILE) requirements/uv.in -o requirements/uv.txt
 	@$(COMPILE) requirements/dev.in -o requirements/dev.txt
+	@$(COMPILE) benchmarks/airflow/requirements.in -o benchmarks/airflow/requirements.txt
 	@$(COMPILE) requirements/run.in -c requirements/dev.txt -o requirements.txt
 	@for f in $(LOCKED_FUNCTIONS); do \
 		$(COMPILE) functions/$$f/requirements.in -c requirements/dev.txt -o functions/$$f/requirements.txt || exit 1; done

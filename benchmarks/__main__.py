@@ -17,15 +17,20 @@ from .aims import aims
 from .contests import NAMES as FUNCTIONS
 from .document import document
 from .errors import MeasurementError
+from .job_report import job_lines, job_tables
 from .measure import Bench
 from .plans import NORMAL, QUICK, Plan
 from .race_report import race_table, stream_lines
 from .racing import NAMES as RACES
-from .racing import missing, run_races
+from .racing import missing as missing_for_race
+from .racing import run_races
+from .regular_jobs import NAMES as JOBS
+from .regular_jobs import missing as missing_for_job
+from .regular_jobs import run_jobs
 from .report import checked, rows, table, two_ways_table
 from .results import Results
 
-NAMES = (*FUNCTIONS, *RACES)
+NAMES = (*FUNCTIONS, *RACES, *JOBS)
 _WIDTH_CHARS = 120
 
 
@@ -47,6 +52,7 @@ def main(arguments: list[str]) -> int:
         with progress.status("starting") as status:
             results = Bench(plan, status.update).run(names)
             results.races, results.streams = run_races(names, plan, status.update)
+            results.jobs = run_jobs(names, plan, status.update)
     except MeasurementError as error:
         progress.print(f"Could not measure: {error}", markup=False, soft_wrap=True)
         return 1
@@ -56,6 +62,11 @@ def main(arguments: list[str]) -> int:
     if options.json:
         options.json.write_text(json.dumps(document(header, results), indent=2) + "\n", "utf-8")
     return 0
+
+
+def missing(name: str) -> str | None:
+    """Return why something cannot be measured here, or None if it can."""
+    return missing_for_job(name) if name in JOBS else missing_for_race(name)
 
 
 def _measurable(chosen: Sequence[str] | None, console: Console) -> Sequence[str]:
@@ -82,6 +93,10 @@ def _print(console: Console, results: Results) -> None:
         for remark in race.remarks:
             console.print(remark, soft_wrap=True)
     for line in stream_lines(results.streams):
+        console.print(line, soft_wrap=True)
+    for shown in job_tables(results.jobs):
+        console.print(shown)
+    for line in job_lines(results.jobs):
         console.print(line, soft_wrap=True)
     for aim in aims(results):
         console.print(f"{'met    ' if aim.met else 'not met'}  {aim.text}: {aim.figures}", soft_wrap=True)

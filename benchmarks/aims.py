@@ -17,6 +17,7 @@ from .figures import (
     times,
 )
 from .in_process import ProcessSample
+from .job_report import job_aims
 from .race_report import race_aims, stream_aims
 from .results import Pair, Results
 
@@ -43,6 +44,7 @@ def aims(results: Results) -> list[Aim]:
         *_batched_by_itself(results),
         *race_aims(results.races),
         *stream_aims(results.streams),
+        *job_aims(results.jobs),
     ]
 
 

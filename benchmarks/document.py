@@ -42,6 +42,7 @@ def document(header: Mapping[str, Any], results: Results) -> dict[str, Any]:
         "races": {race.name: _race(race) for race in results.races},
         "remarks": [remark for race in results.races for remark in race.remarks],
         "streams": [asdict(stream) for stream in results.streams],
+        "jobs": asdict(results.jobs),
     }
 
 

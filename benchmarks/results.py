@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from .calls import Load
 from .in_process import Answered, ProcessSample
 from .races import Race
+from .regular_jobs import JobResults
 from .streaming import Streamed
 
 
@@ -52,6 +53,7 @@ class Results:
         batched_models: What `model add` found out of the models that show when predict batches.
         races: See there.
         streams: All results as one answer.
+        jobs: Regular jobs.
     """
 
     beside_hello: dict[str, list[Pair]] = field(default_factory=dict)
@@ -60,3 +62,4 @@ class Results:
     batched_models: dict[str, Answered] = field(default_factory=dict)
     races: list[Race] = field(default_factory=list)
     streams: list[Streamed] = field(default_factory=list)
+    jobs: JobResults = field(default_factory=JobResults)

@@ -43,10 +43,11 @@ class Server:
         source: The function.
         env: Its environment beyond this process's own.
         log_path: The file that takes its output, appended to.
+        port: Where it answers; None: anywhere.
     """
 
-    def __init__(self, source: Source, env: Mapping[str, str], log_path: Path) -> None:
-        self.address: Address = (HOST, free_port())
+    def __init__(self, source: Source, env: Mapping[str, str], log_path: Path, port: int | None = None) -> None:
+        self.address: Address = (HOST, port or free_port())
         self._log_path = log_path
         command = [sys.executable, "-m", "functions_framework", "--source", str(source.path)]
         command += ["--target", source.target, "--host", HOST, "--port", str(self.address[1])]
@@ -117,9 +118,9 @@ def tree_memory_bytes(pid: int) -> int:
 
 
 @contextmanager
-def serving(source: Source, env: Mapping[str, str], log_path: Path) -> Iterator[Server]:
+def serving(source: Source, env: Mapping[str, str], log_path: Path, port: int | None = None) -> Iterator[Server]:
     """Serve a function until the block ends."""
-    server = Server(source, env, log_path)
+    server = Server(source, env, log_path, port)
     try:
         yield server
     finally:

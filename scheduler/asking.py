@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import httpx
 from rich.console import Console
 
 from shared.config import read_settings
@@ -31,6 +30,9 @@ def ask(method: str, path: str, body: Any = None, query: Mapping[str, str] | Non
         InvalidRequestError: It refused the request; the message is its own.
         ServiceError: It failed, or does not answer.
     """
+    # Slow to import, and of no use to the commands that ask nobody.
+    import httpx
+
     url = read_settings().urls["nightly_transform"]
     try:
         answer = httpx.request(method, url + path, json=body, params=query, timeout=_TIMEOUT_SECONDS)

@@ -10,7 +10,7 @@ import os
 import sys
 from datetime import UTC, datetime
 
-from shared.config import ROOT, child_environment
+from shared.config import ROOT, child_environment, read_settings
 from shared.jobs import find_job, read_jobs
 
 from .asking import console_for
@@ -21,18 +21,20 @@ _WITHOUT_PUBSUB = {"PROJECT_ID": "", "PUBSUB_EMULATOR_HOST": ""}
 
 
 def start_test(options: argparse.Namespace) -> int:
-    """Check what is asked for, and go on as a process that knows of no Pub/Sub."""
+    """Check what is asked for, and do it here, or in a process that knows of no Pub/Sub if this one does."""
     job = find_job(read_jobs(), options.job)
     key = job.interval(options.date).key if options.date else last_ended_key(job, datetime.now(UTC))
     order = json.dumps({"key": key, "params": options.params, "force": True})
-    sys.stdout.flush()
-    command = [sys.executable, "-m", "scheduler.testing", job.id, order]
-    os.execve(sys.executable, command, child_environment(_WITHOUT_PUBSUB))  # noqa: S606  # our own module
+    if read_settings().project_id is not None:
+        sys.stdout.flush()
+        command = [sys.executable, "-m", "scheduler.testing", job.id, order]
+        os.execve(sys.executable, command, child_environment(_WITHOUT_PUBSUB))  # noqa: S606  # our own module
+    return run_here(job.id, order)
 
 
 def run_here(job_id: str, order: str) -> int:
     """Run a job in this process and return the exit status: 0 if it succeeded."""
-    # Not for the process before this one, which only checks what is asked for.
+    # Not for a process that only checks what is asked for.
     import functions_framework
 
     source = ROOT / "functions" / "nightly_transform" / "main.py"

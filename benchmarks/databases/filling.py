@@ -1,6 +1,6 @@
 """Fills a fresh store with results, in a process of its own: past the functions, with rows as these write them.
 
-    python -m benchmarks.databases.filling STORE_URL COUNT
+    python -m benchmarks.databases.filling STORE_URL COUNT FIRST APART_US
 
 The indexes are taken away before and made again after, which takes a third of the time; what is read later is the
 same table and the same indexes. The database library stays out of the process that measures memory.
@@ -9,6 +9,7 @@ same table and the same indexes. The database library stays out of the process t
 import itertools
 import sys
 from collections.abc import Iterable, Iterator
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Table, create_engine, insert
@@ -17,12 +18,12 @@ from shared.stores import open_store
 from shared.stores.sql.results import label_rows_of, row_of
 from shared.stores.sql.tables import result_labels, results
 
-from .rows import result
+from .rows import USUAL_TIMES, Times, result
 
 _CHUNK_ROWS = 20_000
 
 
-def main(url: str, count: int) -> None:
+def main(url: str, count: int, times: Times = USUAL_TIMES) -> None:
     """Write the results 0 to count - 1, and leave the database as a server that has run for long would."""
     open_store(url).close()
     engine = create_engine(url)
@@ -31,7 +32,7 @@ def main(url: str, count: int) -> None:
             for index in table.indexes:
                 index.drop(connection)
         for numbers in _chunks(range(count)):
-            made = [result(number) for number in numbers]
+            made = [result(number, times) for number in numbers]
             _write(connection, results, [row_of(each) for each in made])
             _write(connection, result_labels, [row for each in made for row in label_rows_of(each)])
         for table in (results, result_labels):
@@ -69,4 +70,4 @@ def _chunks(numbers: Iterable[int]) -> Iterator[list[int]]:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+    main(sys.argv[1], int(sys.argv[2]), Times(datetime.fromisoformat(sys.argv[3]), int(sys.argv[4])))

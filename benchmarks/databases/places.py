@@ -12,6 +12,7 @@ from shared.config import ROOT, child_environment
 
 from .emulators import FIRESTORE, PUBSUB, running
 from .postgresql import Postgresql, postgresql, store_url
+from .rows import USUAL_TIMES, Times
 
 
 class Places:
@@ -27,7 +28,7 @@ class Places:
         self.folder = folder
         self._progress = progress
         self._stack = stack
-        self._filled: set[Path] = set()
+        self._filled: dict[tuple[str, int, Times], str] = {}
 
     @cached_property
     def postgresql(self) -> Postgresql:
@@ -47,23 +48,28 @@ class Places:
         self._progress("starting the Pub/Sub emulator")
         return self._stack.enter_context(running(PUBSUB, self.folder / "pubsub.log"))
 
-    def filled_sqlite(self, count: int) -> Path:
+    def filled_sqlite(self, count: int, times: Times = USUAL_TIMES) -> Path:
         """Return the file of a store that holds so many results."""
-        path = self.folder / f"filled-{count}.db"
-        if path not in self._filled:
-            self._fill(f"sqlite:///{path}", count)
-            self._filled.add(path)
-        return path
+        place = ("sqlite", count, times)
+        if place not in self._filled:
+            path = self.folder / f"filled-{len(self._filled)}.db"
+            self._fill(f"sqlite:///{path}", count, times)
+            self._filled[place] = str(path)
+        return Path(self._filled[place])
 
-    def filled_postgresql(self, count: int) -> str:
+    def filled_postgresql(self, count: int, times: Times = USUAL_TIMES) -> str:
         """Return the URL of a store that holds so many results, as libpq takes it."""
-        url = self.postgresql.new_database(f"filled_{count}", tables=True)
-        self._fill(store_url(url), count)
-        return url
+        place = ("postgresql", count, times)
+        if place not in self._filled:
+            url = self.postgresql.new_database(f"filled_{len(self._filled)}", tables=True)
+            self._fill(store_url(url), count, times)
+            self._filled[place] = url
+        return self._filled[place]
 
-    def _fill(self, url: str, count: int) -> None:
+    def _fill(self, url: str, count: int, times: Times) -> None:
         self._progress(f"writing {count:,} results to {url.partition(':')[0]}")
         command = [sys.executable, "-m", "benchmarks.databases.filling", url, str(count)]
+        command += [times.first.isoformat(), str(times.apart_us)]
         finished = subprocess.run(
             command,
             cwd=ROOT,
@@ -75,4 +81,4 @@ class Places:
         )
         if finished.returncode:
             said = finished.stdout.decode("utf-8", "replace")[-2000:]
-            raise MeasurementError(f"the results to list could not be written:\n{said}")
+            raise MeasurementError(f"the results could not be written:\n{said}")

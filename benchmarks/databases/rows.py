@@ -1,6 +1,7 @@
 """The results that are listed: result number n is the same on every run, as store-result would have kept it."""
 
 import hashlib
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from shared.records import Position, Result
@@ -10,18 +11,36 @@ MODELS = ("digits", "prices", "flowers", "reviews")
 # One result in so many has a label.
 LABELLED = 10
 _ID_CHARS = 26
-_FIRST = datetime(2026, 1, 1, tzinfo=UTC)
-_APART = timedelta(seconds=8)
 
 
-def result(number: int) -> Result:
+@dataclass(frozen=True, slots=True)
+class Times:
+    """When the results were made, at equal distances.
+
+    Attributes:
+        first: When number 0 was, UTC.
+        apart_us: Microseconds from each to the next.
+    """
+
+    first: datetime
+    apart_us: int
+
+    def of(self, number: int) -> datetime:
+        """Return when a result was made."""
+        return self.first + timedelta(microseconds=number * self.apart_us)
+
+
+USUAL_TIMES = Times(datetime(2026, 1, 1, tzinfo=UTC), 8_000_000)
+
+
+def result(number: int, times: Times = USUAL_TIMES) -> Result:
     """Return a result: two rows of four numbers in, two classes out."""
     name = f"bench-{number}"
     digest = hashlib.sha256(name.encode()).digest()
     grey, digit = number % 17, number % 10
     return Result(
         id=result_id(number),
-        created_at=_FIRST + number * _APART,
+        created_at=times.of(number),
         model=MODELS[number % len(MODELS)],
         version="1",
         instances=f"[[{grey},0.5,1.25,7],[{grey},2,0.75,{digit}]]",
@@ -40,4 +59,4 @@ def result_id(number: int) -> str:
 
 def position(number: int) -> Position:
     """Return where a page ends that ends with a result."""
-    return Position(_FIRST + number * _APART, result_id(number))
+    return Position(USUAL_TIMES.of(number), result_id(number))

@@ -58,6 +58,20 @@ def test_a_run_whose_worker_is_gone_is_queued_and_woken(world):
     here.check_settled()
 
 
+def test_the_place_of_a_worker_that_is_gone_is_free_without_the_reconciler(world):
+    """Its lease has run out: the next night's tick runs at once, and the lost one is still there to be made good."""
+    here = world(note(), reconcile(), code=CODE)
+    here.store.claim_run(wanted(here, "nightly", DAY), now=TICK, lease=LEASE, max_active=1, reprocess="none")
+    here.clock.now = TICK + ONE_DAY
+
+    assert here.deliver(here.tick("nightly")).value["ran"]
+
+    assert here.states("nightly") == {DAY: "running", "2026-11-22": "success"}
+    here.reconcile()
+    here.drain()
+    assert here.states("nightly") == {DAY: "success", "2026-11-22": "success"}
+
+
 def test_a_run_that_loses_every_worker_fails_in_the_end(world):
     """Whatever kills its worker each time: after max_attempts it has failed, and its place is free."""
     here = world(note(max_attempts=3), reconcile(), code=CODE)

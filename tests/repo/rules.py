@@ -29,8 +29,10 @@ DOORS = {
     "ai_edge_litert": ("model/runtimes/", "model/training/"),
     "tensorflow": ("model/runtimes/", "model/training/"),
     "yaml": ("shared/jobs_file.py", "functions/_staging/", "model/choices.py", "model/labelling.py"),
-    "grpc": ("shared/stores/firestore/", "shared/topics.py", "scheduler/broker.py", "functions/_local/emulated.py")
-    + ("scheduler/cloud_client.py",),
+    "grpc": (
+        *("shared/stores/firestore/", "shared/topics.py", "scheduler/broker.py", "scheduler/cloud_client.py"),
+        "functions/_local/emulated.py",
+    ),
     "google": (
         *("model/savedmodel/", "shared/bucket.py", "shared/stores/firestore/", "shared/topics.py"),
         *("scheduler/broker.py", "functions/_local/emulated.py", "functions/nightly_transform/id_tokens.py"),

@@ -1,9 +1,9 @@
 """The rows of runs and of their jobs, as they are and as they stay until the transaction ends."""
 
+from importlib import import_module
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Table, and_, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from shared.runs import JobState, Run
 from shared.stores.claims import Decision
@@ -61,7 +61,8 @@ def save(connection: Connection, present: Run | None, job: JobState, decision: D
 
 def insert_if_absent(connection: Connection, table: Table, row: dict[str, Any]) -> bool:
     """Insert a row unless its key is there, and return whether it was inserted."""
-    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+    # The other database's is not imported.
+    dialect = import_module(f"sqlalchemy.dialects.{connection.dialect.name}")
     key = next(iter(table.primary_key.columns))
     statement = dialect.insert(table).on_conflict_do_nothing().values(row).returning(key)
     return connection.execute(statement).first() is not None
