@@ -9,16 +9,22 @@ from datetime import UTC, datetime
 from importlib import import_module
 from typing import Any, get_args
 
-from shared.errors import ConfigurationError, ServiceError
+from shared.errors import ConfigurationError, InvalidRequestError, ServiceError
 from shared.runs import Reprocess, RunState
+from shared.strict_json import kind_of, loads
 
 _MAX_TICKS = 1000
 _MAX_ACTIVE = 100
+_SHOWN_CHARS = 60
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status: 0 done, 1 the run failed, 2 the request was wrong."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    given = sys.argv[1:] if arguments is None else arguments
+    if not all(_is_text(argument) for argument in given):
+        parser.error("expected arguments in UTF-8")
+    options = parser.parse_args(given)
     try:
         status: int = options.run(options)
         return status
@@ -127,12 +133,24 @@ def _add_params(command: argparse.ArgumentParser) -> None:
 
 def _object(text: str) -> Any:
     try:
-        value = json.loads(text)
-    except ValueError:
-        value = None
-    if not isinstance(value, dict):
-        raise argparse.ArgumentTypeError(f"expected a JSON object such as '{{\"bins\": 20}}', got {text!r}")
+        value = loads(text.encode())
+        if not isinstance(value, dict):
+            raise InvalidRequestError(f"it is of the type {kind_of(value)}")
+        if not _is_text(json.dumps(value, ensure_ascii=False)):
+            raise InvalidRequestError("a lone surrogate is no text")
+    except InvalidRequestError as error:
+        expected = f"expected a JSON object such as '{{\"bins\": 20}}', got {text[:_SHOWN_CHARS]!r}"
+        raise argparse.ArgumentTypeError(f"{expected}: {error.message}") from None
     return value
+
+
+def _is_text(argument: str) -> bool:
+    # What a shell handed over in another encoding, and JSON's lone surrogates, cannot be encoded.
+    try:
+        argument.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _number(most: int) -> Callable[[str], int]:

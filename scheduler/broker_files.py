@@ -6,6 +6,7 @@ killed right after. A power cut may take the newest: nothing is synced.
 
 import fcntl
 import json
+import os
 from collections.abc import Mapping
 from datetime import UTC
 from pathlib import Path
@@ -64,7 +65,28 @@ class DeadLetters:
     def bury(self, letter: Mapping[str, Any]) -> None:
         """Add a letter."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("a", encoding="utf-8") as file:
-            # Whoever takes letters out again holds the same lock.
-            fcntl.flock(file, fcntl.LOCK_EX)
-            file.write(json.dumps(letter) + "\n")
+        append_line(self.path, json.dumps(letter).encode())
+
+
+def append_line(path: Path, line: bytes) -> None:
+    """Add a line to the dead letters, all of it or nothing: half a line would spoil the next one too.
+
+    Args:
+        path: The file, made if need be.
+        line: Without its end.
+
+    Raises:
+        OSError: It was not added, such as to a full disk.
+    """
+    # Unbuffered: closing would write what is left of a line that was given up.
+    with path.open("ab", buffering=0) as file:
+        # Whoever takes letters out again holds the same lock.
+        fcntl.flock(file, fcntl.LOCK_EX)
+        size = file.seek(0, os.SEEK_END)
+        rest = line + b"\n"
+        try:
+            while rest:
+                rest = rest[file.write(rest) :]
+        except OSError:
+            file.truncate(size)
+            raise

@@ -6,20 +6,23 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import httpx
 
-from shared.errors import ConflictError
+from shared.errors import ConfigurationError, ConflictError, InvalidRequestError
 
+from .broker_files import append_line
 from .broker_messages import BrokerMessage
 
 # A push may take ten minutes.
 _TIMEOUT_SECONDS = 660.0
 # Makes a letter's data what is to be delivered, from its topic, its data and when it was published.
 Prepare = Callable[[str, bytes, datetime], bytes]
+# What a letter may raise that somebody else has written.
+_UNREADABLE = (ValueError, LookupError, TypeError, OverflowError, RecursionError, InvalidRequestError)
 
 
 def redrive_file(path: Path, urls: Mapping[str, str], prepare: Prepare, say: Callable[[str], None]) -> tuple[int, int]:
@@ -38,6 +41,7 @@ def redrive_file(path: Path, urls: Mapping[str, str], prepare: Prepare, say: Cal
 
     Raises:
         ConflictError: Another redrive is at it.
+        ConfigurationError: The files cannot be read or written; no letter is lost.
     """
     draft = path.with_name(f"{path.name}.redriving")
     done, kept = 0, 0
@@ -49,7 +53,7 @@ def redrive_file(path: Path, urls: Mapping[str, str], prepare: Prepare, say: Cal
             if problem:
                 say(f"{_name(lines[0])}: {problem}")
                 # First there, then not here: after a crash it is in both.
-                _append(path, lines[0])
+                append_line(path, lines[0])
                 kept += 1
             else:
                 done += 1
@@ -61,13 +65,15 @@ def redrive_file(path: Path, urls: Mapping[str, str], prepare: Prepare, say: Cal
 
 @contextmanager
 def _alone(path: Path) -> Iterator[None]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.with_name(f"{path.name}.lock").open("w") as lock:
-        try:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.with_name(f"{path.name}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ConflictError("another redrive is under way", reason="REDRIVE_IN_PROGRESS") from None
-        yield
+            yield
+    except BlockingIOError:
+        raise ConflictError("another redrive is under way", reason="REDRIVE_IN_PROGRESS") from None
+    except OSError as error:
+        raise ConfigurationError([f"STATE_DIR: the dead letters cannot be read or written: {error}"]) from error
 
 
 def _move(path: Path, draft: Path) -> None:
@@ -94,20 +100,14 @@ def _replace(path: Path, lines: list[bytes]) -> None:
     whole.replace(path)
 
 
-def _append(path: Path, line: bytes) -> None:
-    with path.open("ab") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        file.write(line + b"\n")
-
-
 def _deliver(line: bytes, urls: Mapping[str, str], prepare: Prepare) -> str | None:
     """Push a letter, and return why it must stay, or None."""
     try:
         topic, message = _message(line, prepare)
         url = urls[topic]
-    except (ValueError, LookupError, TypeError) as error:
+        body = message.push_body("projects/local/subscriptions/redrive", 1)
+    except _UNREADABLE as error:
         return f"expected a line that the local stack wrote: {error!r}"
-    body = message.push_body("projects/local/subscriptions/redrive", 1)
     try:
         answer = httpx.post(
             f"{url}/", content=body, headers={"Content-Type": "application/json"}, timeout=_TIMEOUT_SECONDS
@@ -119,16 +119,22 @@ def _deliver(line: bytes, urls: Mapping[str, str], prepare: Prepare) -> str | No
 
 def _message(line: bytes, prepare: Prepare) -> tuple[str, BrokerMessage]:
     letter: dict[str, Any] = json.loads(line)
-    data = base64.b64decode(letter["data"]) if "data" in letter else json.dumps(letter["message"]).encode()
+    encoded = "data" in letter
+    data = base64.b64decode(letter["data"], validate=True) if encoded else json.dumps(letter["message"]).encode()
     publish_time = datetime.fromisoformat(letter["publish_time"])
+    if publish_time.tzinfo is None:
+        raise ValueError("publish_time: expected an offset from UTC")
+    publish_time = publish_time.astimezone(UTC)
+    attributes = letter.get("attributes", {})
+    if not isinstance(attributes, dict) or not all(isinstance(value, str) for value in attributes.values()):
+        raise TypeError("attributes: expected an object of strings")
     topic = letter["topic"]
-    return topic, BrokerMessage(
-        str(letter["message_id"]), publish_time, prepare(topic, data, publish_time), letter.get("attributes", {})
-    )
+    return topic, BrokerMessage(str(letter["message_id"]), publish_time, prepare(topic, data, publish_time), attributes)
 
 
 def _name(line: bytes) -> str:
     try:
-        return f"message {json.loads(line)['message_id']}"
-    except (ValueError, LookupError, TypeError):
+        # Lone surrogates, which JSON may hold, cannot be printed.
+        return f"message {json.loads(line)['message_id']}".encode("utf-8", "backslashreplace").decode()
+    except _UNREADABLE:
         return "a line"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from shared.config import read_settings
-from shared.errors import NotFoundError
+from shared.errors import ConfigurationError, NotFoundError
 from shared.jobs import find_job, read_jobs
 from shared.log import readable
 
@@ -21,7 +21,10 @@ def logs(options: argparse.Namespace) -> int:
     key = job.interval(options.key).key if options.key else None
     newest = read_settings().state_dir / "logs" / "nightly_transform.jsonl"
     # The file before this one, which is there once that was full.
-    files = [path for path in (newest.with_name(f"{newest.name}.1"), newest) if path.is_file()]
+    try:
+        files = [path for path in (newest.with_name(f"{newest.name}.1"), newest) if path.is_file()]
+    except OSError as error:
+        raise ConfigurationError([f"STATE_DIR: expected a folder that can be read: {error}"]) from error
     if not files:
         raise NotFoundError(
             f"expected {newest.name} in STATE_DIR/logs, where `make run` writes it; in the cloud, Cloud Logging has it"

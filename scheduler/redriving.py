@@ -54,13 +54,19 @@ def with_key(data: bytes, publish_time: datetime, jobs: Mapping[str, Job]) -> by
     """Return a message of the jobs' topic with the interval that it was made for.
 
     A tick names none: it means the one that had passed when it was published, which is no longer the newest.
+
+    Raises:
+        InvalidRequestError: It is a tick, and none had passed then: no interval can be told.
     """
     try:
         value = json.loads(data)
         if not isinstance(value, dict) or value.get("key") is not None:
             return data
         job = jobs[value["job"]]
-        tick = job.last_tick(publish_time + _CLOCKS_DIFFER)
-        return json.dumps({**value, "key": job.interval_of_tick(tick).key}).encode()
-    except (ValueError, TypeError, LookupError, RecursionError, InvalidRequestError):
+    except (ValueError, TypeError, LookupError, RecursionError):
         return data  # not a tick: whatever it is, nightly-transform will say so
+    try:
+        tick = job.last_tick(publish_time + _CLOCKS_DIFFER)
+    except OverflowError:
+        raise InvalidRequestError(f"no tick is at {publish_time.isoformat()}", reason="NO_TICK") from None
+    return json.dumps({**value, "key": job.interval_of_tick(tick).key}).encode()

@@ -33,7 +33,7 @@ def start_test(options: argparse.Namespace) -> int:
 
 
 def run_here(job_id: str, order: str) -> int:
-    """Run a job in this process and return the exit status: 0 if it succeeded."""
+    """Run a job in this process and return the exit status: 0 if it succeeded, 1 if it failed or has to wait."""
     # Not for a process that only checks what is asked for.
     import functions_framework
 
@@ -42,8 +42,9 @@ def run_here(job_id: str, order: str) -> int:
     client = app.test_client()
     answer = client.post(f"/jobs/{job_id}:trigger", data=order, content_type="application/json")
     value = answer.get_json(silent=True)
-    if answer.status_code == 200 and isinstance(value, dict):
-        return show_answer(value)
+    if answer.status_code < 300 and isinstance(value, dict):
+        # Nobody wakes it here.
+        return show_answer(value) or int(value["run"]["state"] == "queued")
     message = value["error"]["message"] if isinstance(value, dict) else answer.get_data(as_text=True)
     console_for(stderr=True).print(f"{answer.status_code}: {message}", soft_wrap=True)
     return 2 if answer.status_code < 500 else 1

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 from shared.config import ROOT
 from shared.errors import InvalidRequestError, NotFoundError
-from shared.jobs_file import MAX_ATTEMPTS, read_entries
+from shared.jobs_file import MAX_ATTEMPTS, SETTLE_MINUTES, read_entries
 from shared.runs import Interval
 from shared.schedules import Schedule, day_bounds
 
@@ -34,7 +34,7 @@ class Job:
     Attributes:
         id: Lower-case name, also the `job` of its messages.
         schedule: Five-field cron expression, read in `time_zone`. A job that ticks at most once a day covers the
-            local day before its tick, and ticks at 00:02 or later; any other covers the time between two ticks.
+            local day before its tick, and ticks once that has settled; any other covers the time between two ticks.
         time_zone: IANA name.
         transform: Name of a module in functions/nightly_transform/transforms.
         description: For people.
@@ -49,8 +49,8 @@ class Job:
         max_active: How many of its runs may be under way at once.
         slices: Into how many stretches its interval is cut, each worked on by itself; 1: in one piece.
         keep_days: After how many days runs that ended are forgotten; None: never.
-        settle_minutes: How long after the end of its interval a result may still be on its way into the store; a run
-            that begins earlier is provisional, and made again.
+        settle_minutes: How long after the end of its interval a result may still be on its way into the store; ticks
+            wait so long, and a run that is begun earlier by hand is provisional, and made again.
         paused: It is kept from ticking at all.
     """
 
@@ -70,7 +70,7 @@ class Job:
     max_active: int = 1
     slices: int = 1
     keep_days: int | None = None
-    settle_minutes: int = 2
+    settle_minutes: int = SETTLE_MINUTES
     paused: bool = False
 
     @property
@@ -148,7 +148,12 @@ class Job:
         if first >= last:
             raise InvalidRequestError(f"job {self.id}: expected `from` to be no later than `to`", reason=_INVALID_RANGE)
         found: list[Interval] = []
-        tick = first if self.daily else first - _INSTANT
+        try:
+            tick = first if self.daily else first - _INSTANT
+        except OverflowError:
+            raise InvalidRequestError(
+                f"job {self.id}: expected `from` to be later than the beginning of the year 1", reason=_INVALID_KEY
+            ) from None
         while len(found) <= MAX_INTERVALS:
             try:
                 # A day's run is made by the tick of the next day, another by the tick that begins the next.

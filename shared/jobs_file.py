@@ -15,7 +15,7 @@ from shared.errors import ConfigurationError
 from shared.schedules import Schedule, day_bounds
 
 # What was stored at the last moment of an interval must be visible before the interval is read.
-SETTLE = timedelta(minutes=2)
+SETTLE_MINUTES = 2
 # Pub/Sub itself gives up after 100 deliveries.
 MAX_ATTEMPTS = 20
 _JOB_ID = re.compile(r"[a-z][a-z0-9-]{0,62}")
@@ -37,8 +37,13 @@ _MEMBERS = (*_TEXTS, *_BOUNDS, "params", "after", "catch_up", "paused")
 _CATCH_UP = ("none", "latest", "all")
 # Cloud Scheduler takes 500, with our mark.
 _MAX_DESCRIPTION_CHARS = 400
-# Every day of a year, and the nights on which clocks are changed twice.
-_CHECKED_DAYS = [date(2026, 1, 1) + timedelta(days=n) for n in range(400)]
+# Every day of a year, the nights on which clocks are changed twice, and a 29 February on each day of the week.
+_CHECKED_DAYS = [
+    *(date(2026, 1, 1) + timedelta(days=n) for n in range(400)),
+    *(date(year, 2, 29) for year in range(2028, 2056, 4)),
+]
+# Files that stand among the zones, and mean another one on each machine.
+_NO_ZONES = ("localtime", "posixrules")
 _WORDS = {str: "text", int: "a whole number", bool: "true or false", list: "a list", dict: "a mapping"}
 
 
@@ -65,7 +70,11 @@ class _Reading:
 
     def entries(self) -> list[_Entry]:
         """Return the jobs, each with those of its members that are right."""
-        document = self._loader.get_single_node()
+        try:
+            document = self._loader.get_single_node()
+        except RecursionError:
+            problem = "expected less nesting"
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=self._loader.get_mark()) from None
         members = dict(self._pairs(document, "")) if isinstance(document, yaml.MappingNode) else {}
         jobs = members.get("jobs", (None, None))[1]
         for name, (key, _) in members.items():
@@ -202,6 +211,8 @@ def _schedule(entry: _Entry, reading: _Reading) -> Schedule | None:
     zone_is_right = True
     if time_zone is not None:
         try:
+            if time_zone in _NO_ZONES:
+                raise ValueError(time_zone)
             ZoneInfo(time_zone)
         except (ZoneInfoNotFoundError, ValueError, OSError):
             zone_is_right = False
@@ -218,18 +229,20 @@ def _schedule(entry: _Entry, reading: _Reading) -> Schedule | None:
         return None
     if time_zone is None or not zone_is_right:
         return None
-    early = _first_early_tick(schedule) if schedule.is_daily else None
+    settle = timedelta(minutes=entry.members.get("settle_minutes", SETTLE_MINUTES))
+    early = _first_early_tick(schedule, settle) if schedule.is_daily else None
     if early:
-        expected = f"expected 00:02 or later; {early} leaves the day before no time to settle"
+        expected = f"expected {settle.seconds // 60} minutes after midnight or later; at {early} the day before has not"
+        expected += " settled"
         reading.add(entry.lines["schedule"], f"job {entry.job_id}: schedule: {expected}")
     return schedule
 
 
-def _first_early_tick(schedule: Schedule) -> str | None:
+def _first_early_tick(schedule: Schedule, settle: timedelta) -> str | None:
     # Elapsed time, not the clock's: where midnight is skipped, 00:30 is the moment the day begins.
     for day in _CHECKED_DAYS:
         for tick in schedule.ticks_of_day(day):
-            if tick - day_bounds(day, schedule.time_zone)[0] < SETTLE:
+            if tick - day_bounds(day, schedule.time_zone)[0] < settle:
                 return tick.astimezone(ZoneInfo(schedule.time_zone)).isoformat()
     return None
 

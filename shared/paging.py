@@ -104,12 +104,20 @@ def page_token_key(given: bytes | None, state_dir: Path, in_cloud: bool) -> byte
     """Return the key that signs page tokens: the one given, or locally one that is made once and kept.
 
     Raises:
-        ConfigurationError: In the cloud without PAGE_TOKEN_KEY, where each instance would make its own.
+        ConfigurationError: In the cloud without PAGE_TOKEN_KEY, where each instance would make its own; or it cannot
+            be kept.
     """
     if given:
         return given
     if in_cloud:
         raise ConfigurationError(["PAGE_TOKEN_KEY: expected a secret of at least 16 characters, it is not set"])
+    try:
+        return _kept_key(state_dir)
+    except OSError as error:
+        raise ConfigurationError([f"STATE_DIR: expected a folder that can be written: {error}"]) from error
+
+
+def _kept_key(state_dir: Path) -> bytes:
     path = state_dir / "page_token_key"
     if path.exists():
         return path.read_bytes()

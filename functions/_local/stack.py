@@ -59,6 +59,7 @@ class Stack:
         self._processes: dict[str, FunctionProcess] = {}
         self._restarting = threading.Lock()
         self._logs = LogFiles(state_dir / "logs")
+        self._logs_are_kept = True
 
     @property
     def urls(self) -> dict[str, str]:
@@ -131,7 +132,13 @@ class Stack:
         return embedded_delivery(self._settings, targets, self._state_dir, self._say_as("pubsub"), self._faults)
 
     def _take_line(self, function: str, line: str) -> None:
-        self._logs.write(function, line)
+        try:
+            self._logs.write(function, line)
+        except OSError as error:
+            # Read on: a function whose lines nobody takes hangs.
+            if self._logs_are_kept:
+                self._logs_are_kept = False
+                self._console.say(f"log lines are printed, and not kept while that fails: {error}", "bold red")
         self._console.log_line(function, line)
 
     def _say_as(self, source: str) -> Callable[[str], None]:

@@ -3,7 +3,7 @@
 import fcntl
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from shared.errors import ConfigurationError
@@ -21,20 +21,27 @@ def held(state_dir: Path, *, fresh: bool) -> Iterator[None]:
         fresh: Remove what earlier runs wrote; nothing else that may lie in the folder.
 
     Raises:
-        ConfigurationError: Another stack holds it.
+        ConfigurationError: Another stack holds it, or it cannot be written.
     """
-    state_dir.mkdir(parents=True, exist_ok=True)
-    with (state_dir / _LOCK).open("w") as lock:
+    with ExitStack() as cleanup:
         try:
+            state_dir.mkdir(parents=True, exist_ok=True)
+            lock = cleanup.enter_context((state_dir / _LOCK).open("w"))
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if fresh:
+                _forget(state_dir)
         except BlockingIOError:
             raise ConfigurationError(
                 [f"another stack runs on the state in {state_dir}: end it, or choose another folder with --state-dir"]
             ) from None
-        if fresh:
-            for path in [path for pattern in _WRITTEN for path in state_dir.glob(pattern)]:
-                if path.is_dir() and not path.is_symlink():
-                    shutil.rmtree(path)
-                else:
-                    path.unlink()
+        except OSError as error:
+            raise ConfigurationError([f"expected a folder that can be written, for --state-dir: {error}"]) from error
         yield
+
+
+def _forget(state_dir: Path) -> None:
+    for path in [path for pattern in _WRITTEN for path in state_dir.glob(pattern)]:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()

@@ -11,7 +11,7 @@ from shared.runs import Interval, JobState, Reprocess, Run, RunQuery
 from shared.stores.claims import enqueue
 
 from .dependencies import Dependencies
-from .orders import check_members, force_of, params_of, read_object, reprocess_of, whole
+from .orders import check_members, flag, params_of, read_object, reprocess_of, whole
 from .runner import Runner
 
 _MEMBERS = {"from", "to", "reprocess", "max_active", "params", "dry_run"}
@@ -36,7 +36,7 @@ class Backfills:
         max_active = order.get("max_active")
         if max_active is not None:
             whole("max_active", max_active, 1, 100)
-        dry_run = force_of(order.get("dry_run", False))
+        dry_run = flag("dry_run", order.get("dry_run", False))
         if not dry_run:
             self._check_may_begin(job)
         kept = {run.key: run for run in self._kept(job, intervals)}
@@ -72,7 +72,8 @@ class Backfills:
             raise ConflictError(f"job {job.id} is paused: resume it first", reason="JOB_PAUSED")
 
     def _kept(self, job: Job, intervals: list[Interval]) -> Iterator[Run]:
-        query = RunQuery(job=job.id, since_key=intervals[0].key)
+        # No key is between the last one and that with a letter more.
+        query = RunQuery(job=job.id, since_key=intervals[0].key, until_key=intervals[-1].key + "~")
         after: tuple[str, str] | None = None
         while page := self._given.store.list_runs(query, after=after, limit=_RUNS_AT_ONCE):
             yield from page

@@ -1,7 +1,9 @@
 """Pub/Sub's pushes into runs: 2xx acknowledges a message, anything else has it delivered again."""
 
 import hashlib
+import math
 import re
+from datetime import timedelta
 from typing import Any
 
 from shared.errors import ConflictError, InvalidRequestError, NotFoundError, ServiceError, UnavailableError
@@ -48,6 +50,12 @@ class Deliveries:
         return self._whole(order)
 
     def _whole(self, order: Order) -> Response:
+        if order.tick is not None:
+            self._check_settled(order)
+        elif not order.force:
+            kept = self._given.store.get_run(order.job.id, order.interval.key)
+            if kept is not None and kept.state in ("success", "failed"):
+                return _answer(kept, ran=False)  # a provisional one too: this message is a copy of the one that made it
         wanted = self._runner.wanted(order.job, order.interval, "schedule", order.params)
         if not order.force and self._unmet(order):
             claim = self._given.store.enqueue_run(wanted, now=self._given.now(), reprocess="none")
@@ -57,13 +65,30 @@ class Deliveries:
         claim = self._runner.run(order.job, wanted, reprocess="completed" if order.force else "none")
         return _acknowledge(claim)
 
+    def _check_settled(self, order: Order) -> None:
+        """Let a tick wait until what was stored in the last moments of its interval can be read.
+
+        Raises:
+            UnavailableError: It is to be delivered again, a little later.
+        """
+        left = order.interval.end + timedelta(minutes=order.job.settle_minutes) - self._given.now()
+        if left > timedelta(0):
+            note(job=order.job.id, key=order.interval.key, ran=False, severity="INFO")
+            raise UnavailableError(
+                "the interval has just ended, and its last results may be on their way",
+                reason="INTERVAL_UNSETTLED",
+                retry_after_seconds=math.ceil(left.total_seconds()),
+            )
+
     def _late(self, order: Order) -> Response:
         """Take a tick after which another has passed: the job's policy decides what becomes of it."""
         run = self._given.store.get_run(order.job.id, order.interval.key)
         if run is not None and run.state in _ON_ITS_WAY:
             return self._whole(order)
         wanted = self._runner.wanted(order.job, order.interval, "catch-up", order.params)
-        if order.job.catch_up != "all" or not is_lacking(run):
+        ticks = order.job.ticks(order.interval.end, self._given.now(), order.job.max_catch_up_runs + 1)
+        is_old = len(ticks) > order.job.max_catch_up_runs
+        if order.job.catch_up != "all" or is_old or not is_lacking(run):
             log_event("INFO", f"job {order.job.id}: the tick of {order.interval.key} came late and is left")
             return _answer(run or wanted, ran=False, late=True)
         claim = self._given.store.enqueue_run(wanted, now=self._given.now(), reprocess="none")
@@ -90,7 +115,7 @@ class Deliveries:
         unmet = self._runner.dispatcher.unmet(order.job, order.interval.key)
         run = self._given.store.get_run(order.job.id, order.interval.key) if unmet else None
         # Who asked by hand did so all the same; that run waits for its place alone.
-        return [] if run and run.state == "queued" and run.trigger == "manual" else unmet
+        return [] if run and run.state in _ON_ITS_WAY and run.trigger == "manual" else unmet
 
     def _bury(self, body: bytes, error: ServiceError) -> Response:
         digest = hashlib.sha256(body).hexdigest()

@@ -25,8 +25,8 @@ class Dependencies:
         files: Files under OBJECTS_URL.
         predict: Asks the predict function.
         now: The clock.
-        publish: Hands a message to the jobs' topic; None where there is none, and what would be handed on is worked
-            here or waits for the next reconciliation.
+        publish: Hands a message to the jobs' topic; None where there is none: slices, and tasks that want more time,
+            are then worked on here, and whatever else is queued waits until it is asked for.
         code_version: Which deployment this is.
     """
 

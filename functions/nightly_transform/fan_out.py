@@ -7,7 +7,7 @@ from datetime import datetime
 from itertools import pairwise
 from typing import Any
 
-from shared.errors import UnavailableError
+from shared.errors import ServiceError, UnavailableError
 from shared.jobs import Job
 from shared.runs import Interval, Part, Run
 
@@ -49,14 +49,23 @@ class FanOut:
     def merge(self, run: Run, transform: Transform) -> tuple[list[dict[str, Any]], int]:
         """Return the rows of a run whose parts are all done, and how many documents they hold."""
         parts = self._given.store.list_parts(run, partials=True)
+        if len(parts) != run.parts or not all(part.done for part in parts):
+            raise ServiceError(f"expected {run.parts} parts, found {len(parts)}", reason="PARTS_LOST")
         partials = [json.loads(part.partial or "null") for part in parts]
         return transform.merge(run.interval, partials), sum(part.documents for part in parts)
 
     def part_of(self, job: str, key: str, plan: int, index: int) -> tuple[Run, Part] | None:
-        """Return a run and the part of it that a message means; None if the run goes on without that message."""
+        """Return a run and the part of it that a message means; None if the run goes on without that message.
+
+        Raises:
+            UnavailableError: Other code planned it than this.
+        """
         run = self._given.store.get_run(job, key)
         if run is None or run.state != "running" or run.plan != plan:
             return None
+        if run.code_version != self._given.code_version:
+            # Two versions may count differently; once its lease is over, the run is planned anew by one of them.
+            raise UnavailableError("the run was planned by another version of the code", reason="OTHER_CODE")
         part = self._given.store.get_part(run, index)
         return (run, part) if part else None
 

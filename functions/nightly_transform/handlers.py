@@ -13,7 +13,7 @@ from shared.routing import Request, Response, json_response
 from shared.runs import Claim, Interval, Run, RunQuery, RunState
 
 from .dependencies import Dependencies
-from .orders import check_members, force_of, interval_of, params_of, read_object
+from .orders import check_members, flag, interval_of, params_of, read_object
 from .runner import Runner
 from .views import job_view, letter_view, run_view, summary_view, whole_run_view
 
@@ -54,7 +54,7 @@ class JobsApi:
         check_members(order, {"key", "params", "force"})
         key = order.get("key")
         interval = self._last_interval(job) if key is None else interval_of(job, key)
-        params, force = params_of(job, order.get("params", {})), force_of(order.get("force", False))
+        params, force = params_of(job, order.get("params", {})), flag("force", order.get("force", False))
         return self._run_now(job, interval, params, force=force)
 
     def rerun(self, request: Request) -> Response:

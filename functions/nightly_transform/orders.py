@@ -1,5 +1,6 @@
 """What a message or a person asks for, checked: a job that is there, a day that exists, parameters it declares."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -9,7 +10,7 @@ from shared.errors import InvalidRequestError
 from shared.events import Message
 from shared.jobs import Job, find_job
 from shared.runs import Interval, Reprocess, Run, Trigger
-from shared.strict_json import canonical, kind_of, loads
+from shared.strict_json import kind_of, loads
 
 _MESSAGE_MEMBERS = {"job", "key", "params", "force", "plan", "slice"}
 # Attributes are strings and may be anybody's; these are read where the data does not say.
@@ -18,6 +19,8 @@ _ATTRIBUTES = ("job", "key", "force")
 _MAX_PARAMS_BYTES = 16_384
 # A tick is published by another machine than the one that stamps it, which may be a little behind.
 _CLOCKS_DIFFER = timedelta(seconds=5)
+# A clock may be set back under a message that is on its way; one from farther ahead is a mistake.
+_FUTURE = timedelta(days=1)
 _REPROCESS: tuple[Reprocess, ...] = ("none", "failed", "completed")
 
 
@@ -59,8 +62,8 @@ def order_of(message: Message, jobs: Mapping[str, Job], now: datetime) -> Order:
         # The publish time is the same on every redelivery, so a late one still means the tick it was made for.
         tick = job.last_tick((message.publish_time or now) + _CLOCKS_DIFFER)
     interval = job.interval_of_tick(tick) if tick else interval_of(job, given["key"])
-    if tick is None and interval.start > now:
-        raise InvalidRequestError(f"{interval.key}: expected an interval that has begun", reason="INVALID_KEY")
+    if max(tick or interval.start, interval.start) - now > _FUTURE:
+        raise InvalidRequestError("expected an interval that has begun", reason="INVALID_KEY")
     plan, index = given.get("plan"), given.get("slice")
     if (plan is None) != (index is None):
         raise InvalidRequestError("plan and slice: expected both or neither", reason="INVALID_SLICE")
@@ -69,7 +72,7 @@ def order_of(message: Message, jobs: Mapping[str, Job], now: datetime) -> Order:
         interval=interval,
         tick=tick,
         params=params_of(job, given.get("params", {})),
-        force=force_of(given.get("force", False)),
+        force=flag("force", given.get("force", False)),
         plan=None if plan is None else whole("plan", plan, 1),
         slice=0 if index is None else whole("slice", index, 0),
     )
@@ -92,6 +95,14 @@ def wanted_run(
         provisional=now < interval.end + timedelta(minutes=job.settle_minutes),
         deadline_at=job.deadline_at(interval),
     )
+
+
+def is_interval_of(job: Job, run: Run) -> bool:
+    """Tell whether the job's schedule, which may have changed, still has a run's interval."""
+    try:
+        return job.interval(run.key) == run.interval
+    except InvalidRequestError:
+        return False
 
 
 def is_lacking(run: Run | None) -> bool:
@@ -136,19 +147,23 @@ def params_of(job: Job, given: object) -> Mapping[str, Any]:
         expected = kind_of(job.params[name])
         if job.params[name] is not None and kind_of(value) != expected:
             raise _bad_params(f"params.{name}: expected {expected}, got {kind_of(value)}")
-    if len(canonical(given)) > _MAX_PARAMS_BYTES:
-        raise _bad_params(f"params: expected at most {_MAX_PARAMS_BYTES} bytes")
+    try:
+        size_bytes = len(json.dumps(given, ensure_ascii=False).encode())
+    except UnicodeEncodeError:
+        raise _bad_params("params: expected text without lone surrogates") from None
+    if size_bytes > _MAX_PARAMS_BYTES:
+        raise _bad_params(f"params: expected at most {_MAX_PARAMS_BYTES} bytes, got {size_bytes}")
     return given
 
 
-def force_of(value: object) -> bool:
+def flag(name: str, value: object) -> bool:
     """Return a flag, which an attribute spells as text.
 
     Raises:
-        InvalidRequestError: reason INVALID_FORCE.
+        InvalidRequestError: reason INVALID_FLAG; names the member.
     """
     if type(value) is not bool and value not in ("true", "false"):
-        raise InvalidRequestError("force: expected true or false", reason="INVALID_FORCE")
+        raise InvalidRequestError(f"{name}: expected true or false", reason="INVALID_FLAG")
     return value is True or value == "true"
 
 

@@ -50,6 +50,9 @@ class Runner:
         claim = self._given.store.claim_run(
             wanted, now=self._given.now(), lease=LEASE, max_active=job.max_active, reprocess=reprocess
         )
+        if claim.refusal == "max-active":
+            # The last place may have come free since, by somebody who did not see this run wait.
+            self.dispatcher.dispatch(job, at_most=1)
         return Claim(self._work(job, claim.run)) if claim.granted else claim
 
     def work_slice(self, job: Job, key: str, plan: int, index: int) -> Run | None:
@@ -81,7 +84,9 @@ class Runner:
             finished = self._given.store.finish_run(replace(run, output=output), rows, now=self._given.now())
         except Unfinished:
             waiting = self._given.store.requeue_run(run, now=self._given.now())
-            self.dispatcher.dispatch(job)
+            if self._given.publish is None:
+                return self.run(job, waiting, reprocess="none").run
+            self.dispatcher.dispatch(job, at_most=1)
             return waiting
         except Exception as error:
             if isinstance(error, ConflictError) and error.reason == "FENCE_LOST":
@@ -154,8 +159,7 @@ class Runner:
         failed = self._given.store.fail_run(run, text, retry_at=retry_at, now=now)
         trace = "".join(traceback.format_exception(error))
         _log_run("WARNING" if again else "ERROR", failed, error=text, stack_trace=trace)
-        if not again:
-            self.dispatcher.dispatch(job)
+        self.dispatcher.dispatch(job, at_most=1)
         return failed
 
 

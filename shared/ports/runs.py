@@ -18,12 +18,13 @@ class RunStore(Protocol):
         Granted for a run that is new, missed or queued, for one whose lease ran out, for a provisional one that
         ended, and for others that ended as `reprocess` says. A run that was queued, or lost, keeps the trigger, the
         params and `max_active` it was asked for with, unless this one is asked for by hand; its attempts go on
-        counting, where those of a run that ended begin anew.
+        counting, where those of a run that ended, or is asked for by hand, begin anew. Its parts are kept for the same
+        params, interval and code.
 
         Refused, in this order:
             running: It is under way, its lease has not run out.
             ended: It ended, and is not to be run again.
-            paused: Its job is, and it is not asked for by hand. Nothing is changed.
+            paused: Its job is, and it is not asked for by hand, nor was. Nothing is changed.
             backing-off: It is queued until `not_before`, and not asked for by hand. Nothing is changed.
             max-active: As many runs of its job as may are under way. It is queued, as `enqueue_run` would.
 

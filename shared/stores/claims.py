@@ -81,7 +81,8 @@ def _refusal(present: Run | None, job: JobState, wanted: Run, now: datetime, rep
         again = ("completed", "failed") if present.state == "failed" else ("completed",)
         if reprocess not in again:
             return "ended"
-    return "paused" if job.paused_at and wanted.trigger != "manual" else None
+    goes_on = present if present and present.state in ("queued", "running") else wanted
+    return "paused" if job.paused_at and "manual" not in (wanted.trigger, goes_on.trigger) else None
 
 
 def _is_lost(run: Run, now: datetime) -> bool:
@@ -99,7 +100,12 @@ def _waiting(present: Run | None, wanted: Run) -> Run:
     goes_on = before.state in ("queued", "running")
     asked = before if goes_on and wanted.trigger != "manual" else wanted
     # What parts came to holds for the very same work alone.
-    is_same = goes_on and dict(asked.params) == dict(before.params) and wanted.interval == before.interval
+    is_same = (
+        goes_on
+        and dict(asked.params) == dict(before.params)
+        and wanted.interval == before.interval
+        and (wanted.code_version or before.code_version) == before.code_version
+    )
     return Run(
         job=wanted.job,
         interval=wanted.interval,
@@ -107,7 +113,7 @@ def _waiting(present: Run | None, wanted: Run) -> Run:
         created_at=before.created_at,
         params=asked.params,
         provisional=wanted.provisional,
-        attempt=before.attempt if goes_on else 0,
+        attempt=before.attempt if goes_on and wanted.trigger != "manual" else 0,
         fence=before.fence,
         max_active=asked.max_active,
         generation=before.generation,

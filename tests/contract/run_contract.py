@@ -192,7 +192,7 @@ class RunContract:
         again = claim(store, a_run(trigger="manual", params={"by": "hand"}))
 
         assert again.granted
-        assert (again.run.attempt, again.run.trigger, again.run.params) == (2, "manual", {"by": "hand"})
+        assert (again.run.attempt, again.run.trigger, again.run.params) == (1, "manual", {"by": "hand"})
 
     def test_an_error_of_any_characters_is_recorded(self, store):
         """Text that a database cannot keep must not hinder a failure from being recorded."""

@@ -13,7 +13,13 @@ DAY = "2026-11-21"
 
 
 class Kept(list):
-    """A subscription that delivers nothing: what was published to it."""
+    """A subscription that delivers nothing: what was published to it.
+
+    Attributes:
+        seen: How many of them a test has delivered.
+    """
+
+    seen = 0
 
     def publish(self, message):
         """Keep what a message says."""
@@ -154,7 +160,7 @@ def test_a_paused_job_is_not_backfilled(published, nightly):
         ({"from": DAY, "to": DAY, "max_active": "2"}, "INVALID_NUMBER"),
         ({"from": DAY, "to": DAY, "max_active": True}, "INVALID_NUMBER"),
         ({"from": DAY, "to": DAY, "params": {"x": 1}}, "INVALID_PARAMS"),
-        ({"from": DAY, "to": DAY, "dry_run": "maybe"}, "INVALID_FORCE"),
+        ({"from": DAY, "to": DAY, "dry_run": "maybe"}, "INVALID_FLAG"),
         ({"from": DAY, "to": DAY, "until": DAY}, "UNKNOWN_MEMBER"),
     ],
 )
@@ -216,3 +222,48 @@ def test_a_delivery_that_is_to_come_again_alarms_nobody(nightly, state_dir, capf
     (line,) = (json.loads(line) for line in capfd.readouterr().out.splitlines())
     assert answer.status_code == 503
     assert (line["severity"], line["outcome"], line["key"]) == ("INFO", "RUN_IN_PROGRESS", DAY)
+
+
+def test_a_run_that_ends_wakes_one_more_and_no_storm(published, nightly):
+    """For the other places messages are on their way already: each day of a backfill is woken about once."""
+    order = {"from": "2026-10-01", "to": "2026-10-20", "max_active": 10}
+    nightly.post("/jobs/nightly:backfill", json=order)
+    for message in iter(lambda: published.pop(0) if published.seen < 60 and published else None, None):
+        published.seen += 1
+        nightly.post("/", json={"message": {"attributes": message, "messageId": str(published.seen)}})
+
+    runs = nightly.get("/runs?job=nightly&page_size=50").json["runs"]
+    assert {run["state"] for run in runs} == {"success"}
+    assert len(runs) == 20
+    assert published.seen < 50
+
+
+def test_tonight_does_not_wait_for_a_backfill(published, nightly):
+    """What the schedule or a person asked for goes first."""
+    nightly.post("/jobs/nightly:backfill", json={"from": "2026-10-01", "to": "2026-10-09", "max_active": 1})
+    nightly.post("/jobs/export:trigger", json={"key": DAY})
+    tick = nightly.post("/", json={"message": {"attributes": {"job": "nightly", "key": DAY}, "messageId": "1"}})
+
+    assert tick.json["ran"]
+    assert published[-1] == {"job": "nightly", "key": "2026-10-01"}
+
+
+@pytest.mark.parametrize("published_at", ["2030-01-01T00:00:00Z", "9998-12-31T23:59:59Z"])
+def test_a_tick_from_the_future_starts_nothing(nightly, published_at):
+    """It is a mistake of somebody's clock, and recorded."""
+    message = {"attributes": {"job": "nightly"}, "messageId": "1", "publishTime": published_at}
+
+    answer = nightly.post("/", json={"message": message})
+
+    assert (answer.status_code, answer.json["recorded"]) == (200, True)
+    assert nightly.get("/runs").json["runs"] == []
+
+
+def test_a_tick_of_long_ago_is_left(nightly):
+    """No policy makes up for what lies farther back than max_catch_up_runs."""
+    message = {"attributes": {"job": "nightly"}, "messageId": "1", "publishTime": "1971-06-01T02:10:00Z"}
+
+    answer = nightly.post("/", json={"message": message})
+
+    assert (answer.status_code, answer.json["late"]) == (200, True)
+    assert nightly.get("/runs").json["runs"] == []

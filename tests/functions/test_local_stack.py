@@ -105,6 +105,36 @@ def test_a_request_is_logged_in_a_readable_line(tmp_path):
     assert "store_result" not in printed
 
 
+def test_log_lines_that_cannot_be_kept_are_printed_all_the_same(tmp_path):
+    """On a full disk, which is said once; a function whose lines nobody read would hang."""
+    (tmp_path / "local" / "logs").mkdir(parents=True)
+    (tmp_path / "local" / "logs" / "list_results.jsonl").symlink_to("/dev/full")
+
+    with stack(tmp_path, "--only", "list_results", "--no-reload") as (_, base):
+        for name in ("first", "second", "third"):
+            httpx.get(f"{url_of(base, 'list_results')}/{name}")
+        printed = wait_for(tmp_path, "/third")
+
+    assert "/first" in printed
+    assert "/second" in printed
+    assert printed.count("log lines are printed, and not kept while that fails: [Errno 28]") == 1
+    assert "Traceback" not in printed
+
+
+@pytest.mark.parametrize("place", ["file", "/proc/x", "x" * 300])
+def test_a_state_folder_that_cannot_be_is_named(tmp_path, place):
+    """A file, a place where nothing can be made, a name that is too long: told, and nothing is started."""
+    (tmp_path / "file").touch()
+    command = [sys.executable, "-m", "functions", "--port-base", str(free_port_base()), "--fresh"]
+    ended = subprocess.run(
+        [*command, "--state-dir", str(tmp_path / place)], capture_output=True, text=True, check=False, timeout=60
+    )
+
+    assert ended.returncode == 1
+    assert "expected a folder that can be written, for --state-dir" in ended.stderr
+    assert len(ended.stderr.splitlines()) == 2
+
+
 def test_a_taken_port_is_named_before_anything_starts(tmp_path):
     """The message says which port, for which function, and what to do."""
     with socket.socket() as taken:

@@ -10,6 +10,9 @@ from datetime import UTC, date, datetime, timedelta
 import httpx
 
 from shared.config import child_environment
+from shared.jobs import read_jobs
+from shared.runs import Run
+from shared.stores import open_store
 from tests.emulators.receiver import eventually
 from tests.functions.test_local_stack import stack
 
@@ -170,6 +173,33 @@ def test_one_day_runs_in_this_process_without_pubsub_or_a_server(tmp_path):
     assert "job drift declares days, job" in wrong.stderr
     assert "a day that exists" in no_day.stderr
     assert "Traceback" not in first.stderr + wrong.stderr
+
+
+def test_a_run_in_this_process_that_has_to_wait_is_no_success(tmp_path):
+    """Other runs of the job hold all of its places: this one is queued, and the status says that it was not made."""
+    job, now = read_jobs()["nightly"], datetime.now(UTC)
+    store = open_store(f"sqlite:///{tmp_path}/nightshift.db")
+    for key in [f"2026-10-{day:02}" for day in range(1, job.max_active + 1)]:
+        other = Run(job.id, job.interval(key), "manual", now)
+        store.claim_run(other, now=now, lease=timedelta(hours=1), max_active=job.max_active, reprocess="none")
+
+    ended = run("scheduler", "test", "nightly", "--date", "2026-11-20", STATE_DIR=str(tmp_path))
+
+    assert ended.returncode == 1, ended.stderr
+    assert "nightly 2026-11-20: queued" in ended.stdout
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_state_folder_that_cannot_be_is_named_before_a_run_in_this_process(tmp_path):
+    """A file, a place where nothing can be made, a name that is too long: one line, and status 2."""
+    (tmp_path / "file").touch()
+
+    for place in ("file", "/proc/x", "x" * 300):
+        ended = run("scheduler", "test", "nightly", "--date", "2026-11-20", STATE_DIR=str(tmp_path / place))
+
+        assert ended.returncode == 2
+        assert "STATE_DIR: expected a folder that can be written" in ended.stderr
+        assert "Traceback" not in ended.stderr
 
 
 def test_a_dead_letter_of_the_local_stack_is_redriven(tmp_path):

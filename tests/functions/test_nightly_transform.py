@@ -322,10 +322,10 @@ def test_a_day_at_the_edge_of_time_is_run_or_refused(api, zone, key):
         ({"params": {"top": "y" * 20_000}}, "INVALID_PARAMS"),
         ({"params": {"topp": 1}}, "INVALID_PARAMS"),
         ({"params": {"unit": 1}}, "INVALID_PARAMS"),
-        ({"force": "yes"}, "INVALID_FORCE"),
-        ({"force": 1}, "INVALID_FORCE"),
-        ({"force": None}, "INVALID_FORCE"),
-        ({"force": []}, "INVALID_FORCE"),
+        ({"force": "yes"}, "INVALID_FLAG"),
+        ({"force": 1}, "INVALID_FLAG"),
+        ({"force": None}, "INVALID_FLAG"),
+        ({"force": []}, "INVALID_FLAG"),
     ],
 )
 def test_an_order_that_makes_no_sense_is_refused(api, order, reason):
@@ -662,3 +662,25 @@ def test_a_transform_that_is_not_there_is_a_configuration_error(name):
     """A misspelt transform is found when the function starts, not at night."""
     with pytest.raises(ConfigurationError, match="job nightly: "):
         find_code(replace(JOB, transform=name))
+
+
+def test_a_tick_waits_until_its_interval_has_settled(api):
+    """Of a job that ticks when its interval ends: sent away until then, for as long as it takes, then run for good."""
+    job = replace(JOB, schedule="*/10 * * * *")
+    clock = Clock(TICK + timedelta(seconds=1))
+    inside = api(clock, job=job)
+
+    with pytest.raises(UnavailableError) as raised:
+        receive(inside, {"job": "nightly"})
+    clock.now = TICK + timedelta(minutes=2)
+    run = receive(inside, {"job": "nightly"})["run"]
+
+    assert (raised.value.reason, raised.value.headers) == ("INTERVAL_UNSETTLED", {"Retry-After": "119"})
+    assert (run["key"], run["state"], run["provisional"]) == ("2026-11-22T02:00Z", "success", False)
+
+
+def test_a_job_that_reads_nothing_need_not_wait(api):
+    """settle_minutes: 0, as reconcile has it."""
+    job = replace(JOB, schedule="*/10 * * * *", settle_minutes=0)
+
+    assert not receive(api(Clock(TICK), job=job), {"job": "nightly"})["run"]["provisional"]

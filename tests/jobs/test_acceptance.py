@@ -56,6 +56,26 @@ def test_01_the_same_tick_published_twice_is_one_run_and_one_generation(world):
     assert list(here.rows()) == [("nightly", DAY)]
 
 
+def test_01_a_tick_at_the_very_end_of_its_interval_waits_until_that_has_settled(world):
+    """A job that ticks every ten minutes: delivered at once, again and again, and twice, it is one final run."""
+    here = world(job(schedule="*/10 * * * *"))
+    here.store.create_results([a_result(created_at=TICK - timedelta(microseconds=1))])
+    first, second = here.tick("nightly"), here.tick("nightly")
+    refused = here.deliver(first)
+    assert (refused.status, refused.value["reason"], refused.headers["Retry-After"]) == (
+        503,
+        "INTERVAL_UNSETTLED",
+        "120",
+    )
+
+    here.drain(copies=2)
+
+    (run,) = here.runs()
+    assert (run.key, run.state, run.provisional, run.fence) == ("2026-11-22T02:00Z", "success", False, 1)
+    assert run.output["documents"] == 1
+    assert min(first.deliveries, second.deliveries) > 2
+
+
 @on_every_store
 def test_02_the_same_message_twice_at_once_has_one_worker(world):
     """The copy that comes while the first is at work is refused, and acknowledged once that has ended."""

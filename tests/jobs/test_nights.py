@@ -40,7 +40,7 @@ class Stepping:
 
 
 def ticked(here, start, count):
-    """Have the local scheduler fire a job so often, and deliver each message when it was published."""
+    """Have the local scheduler fire a job so often, and deliver each message from when it was published."""
     (nightly,) = here.jobs.values()
     clock = Stepping(nightly, start, count, here.broker.publish)
     scheduler = LocalScheduler([nightly], clock.publish, clock, pytest.fail)
@@ -49,7 +49,8 @@ def ticked(here, start, count):
     scheduler.stop()
     for message in here.broker.take():
         here.clock.now = message.published_at
-        assert here.deliver(message).value["ran"]
+        here.broker.pending = [message]
+        here.drain()
 
 
 def edges(nightly, days):
@@ -138,7 +139,7 @@ def test_t4_a_clock_that_is_set_back_makes_no_second_owner(world):
     """An hour back while a run is at work: its lease holds, it ends, and how long it took is not below zero."""
     held = Held()
     here = world(job(transform="held"), code={"held": held})
-    message = here.tick("nightly")
+    message = here.broker.publish({"job": "nightly", "key": DAY})
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(here.push, message.body())
         assert held.entered.wait(30)

@@ -48,7 +48,7 @@ def test_a_run_whose_worker_is_gone_is_queued_and_woken(world):
     here.clock.now = TICK + 10 * MINUTE
     assert of_job(here.reconcile()) == {}
     here.clock.now = TICK + 20 * MINUTE
-    assert (of_job(here.reconcile())["requeued"], of_job(here.reconcile())["woken"]) == (1, 1)
+    assert of_job(here.reconcile()).items() >= {"requeued": 1, "woken": 1}.items()
     assert here.states("nightly") == {DAY: "queued"}
     here.drain()
 

@@ -367,7 +367,6 @@ def test_pieces_that_another_attempt_took_away_fail_the_attempt_alone(context, f
         ({"model": ""}, 400, "INVALID_PARAMS"),
         ({"model": "a/b"}, 400, "INVALID_PARAMS"),
         ({"version": "newest"}, 400, "INVALID_PARAMS"),
-        ({"version": None}, 400, "INVALID_PARAMS"),
         ({"rows_per_request": 0}, 400, "INVALID_PARAMS"),
         ({"rows_per_request": True}, 400, "INVALID_PARAMS"),
         ({"rows_per_request": "5"}, 400, "INVALID_PARAMS"),

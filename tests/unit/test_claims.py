@@ -180,20 +180,36 @@ def test_what_waited_or_was_lost_is_still_what_was_asked_for(state, ask):
     if ask is enqueue and state != "lost":
         return
 
-    run = ask(present).run
+    run = ask(present, wanted=replace(SCHEDULED, code_version="old")).run
 
     assert (run.trigger, run.params, run.max_active) == ("backfill", {"of": "before"}, 7)
     assert (run.attempt, run.plan, run.parts) == (2 + (ask is claim), 5, 3)
 
 
 def test_by_hand_it_is_what_the_hand_asks_for():
-    """Whoever triggers it gives it params, which its parts were not made with; its attempts count on."""
-    run = claim(STATES["lost"], wanted=MANUAL).run
+    """Whoever triggers it gives it params, which its parts were not made with, and its attempts begin anew."""
+    by_hand = replace(MANUAL, code_version="old")
+    run = claim(STATES["lost"], wanted=by_hand).run
 
-    assert (run.trigger, run.params, run.max_active, run.attempt) == ("manual", {"by": "hand"}, 3, 3)
+    assert (run.trigger, run.params, run.max_active, run.attempt) == ("manual", {"by": "hand"}, 3, 1)
     assert (run.plan, run.parts) == (None, 0)
-    same = claim(STATES["lost"], wanted=replace(MANUAL, params={"of": "before"})).run
+    same = claim(STATES["lost"], wanted=replace(by_hand, params={"of": "before"})).run
     assert (same.plan, same.parts) == (5, 3)
+
+
+def test_a_plan_of_other_code_is_dropped():
+    """What two versions counted is not added up; who only has it wait knows of no version."""
+    assert claim(STATES["lost"], wanted=replace(SCHEDULED, code_version="new")).run.plan is None
+    assert enqueue(STATES["lost"], wanted=replace(SCHEDULED, code_version="")).run.plan == 5
+
+
+@pytest.mark.parametrize("ask", [claim, enqueue])
+def test_what_was_asked_for_by_hand_goes_on_while_its_job_is_paused(ask):
+    """The message that wakes it is nobody's hand."""
+    present = replace(STATES["lost"], trigger="manual")
+
+    assert ask(present, PAUSED).refusal is None
+    assert ask(replace(present, state="success"), PAUSED).refusal == "paused"
 
 
 def test_a_plan_of_another_interval_is_dropped():

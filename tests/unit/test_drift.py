@@ -377,3 +377,13 @@ def test_a_day_without_a_summary_cannot_be_compared(context, store):
     with pytest.raises(ServiceError) as raised:
         Drift(no_baselines)(replace(context, run=replace(context.run, interval=hour)))
     assert (raised.value.http_status, raised.value.reason) == (400, "INVALID_KEY")
+
+
+def test_the_first_days_of_the_calendar_have_no_week_before(context):
+    """400: that day will not have one the next time either."""
+    first = replace(context.run.interval, key="0001-01-03")
+
+    with pytest.raises(InvalidRequestError) as raised:
+        Drift(no_baselines)(replace(context, run=replace(context.run, interval=first)))
+
+    assert raised.value.reason == "INVALID_KEY"

@@ -151,3 +151,12 @@ def test_the_shipped_jobs_are_right():
 def test_the_zones_tested_here_exist():
     """The names above are names of the time zone database."""
     assert set(ZONES) <= available_timezones()
+
+
+@pytest.mark.parametrize("first", ["0001-01-01", "0001-01-01T00:00Z"])
+def test_nothing_begins_before_the_calendar(first):
+    """A backfill from its first moment is refused like any wrong key."""
+    with pytest.raises(InvalidRequestError) as refused:
+        read_jobs()["reconcile"].keys_between(first, "0001-01-02")
+
+    assert refused.value.reason == "INVALID_KEY"

@@ -92,12 +92,22 @@ def more(member):
         ("10 2 * * *", "61 2 * * *", 4, "schedule: expected a cron expression of five fields"),
         ("10 2 * * *", "10 2 L * *", 4, "schedule: expected a cron expression of five fields"),
         ("10 2 * * *", "10 2 * * 5#3", 4, "schedule: expected a cron expression of five fields"),
-        ("10 2 * * *", "1 0 * * *", 4, "schedule: expected 00:02 or later"),
+        ("10 2 * * *", "1 0 * * *", 4, "schedule: expected 2 minutes after midnight or later; at 2026-01-01T00:01:00"),
+        ("10 2 * * *", "0 0 29 2 *", 4, "schedule: expected 2 minutes after midnight or later; at 2028-02-29T00:00:00"),
+        ("10 2 * * *", "0 0 29 2 */7", 4, "schedule: expected 2 minutes after midnight or later; at 2032-02-29T00:00"),
+        (
+            '10 2 * * *"',
+            '10 0 * * *"\n    settle_minutes: 60',
+            4,
+            "expected 60 minutes after midnight or later",
+        ),
         ('"10 2 * * *"', "7", 4, "schedule: expected text, got a whole number"),
         ("Etc/UTC", "Mars/Olympus", 5, "time_zone: expected an IANA name"),
         ("Etc/UTC", "../../etc/passwd", 5, "time_zone: expected an IANA name"),
         ("Etc/UTC", "Europe", 5, "time_zone: expected an IANA name"),
         ("Etc/UTC", '""', 5, "time_zone: expected an IANA name"),
+        ("Etc/UTC", "localtime", 5, "time_zone: expected an IANA name"),
+        ("Etc/UTC", "posixrules", 5, "time_zone: expected an IANA name"),
         ("daily_summary", "../x", 6, "transform: expected the name of a module"),
         ("    description: x\n", "", 3, "description: expected, not there"),
         ("description: x", "description: [x]", 7, "description: expected text, got a list"),
@@ -121,6 +131,8 @@ def more(member):
         (*more("params: {day: 2026-11-21}"), 8, "params: expected JSON values only; a date, for one, needs quotes"),
         (*more("params: {1: x}"), 8, "params: expected JSON values only"),
         (*more("params: {x: .nan}"), 8, "params: expected JSON values only"),
+        (*more(f"params: {{x: {'[' * 300}{']' * 300}}}"), 8, "params: "),
+        (*more(f"params: {{x: {'[' * 2000}{']' * 2000}}}"), 8, "cannot be read: expected less nesting"),
         (*more("params: {x: 1, x: 2}"), 8, "params: the key 'x' is there twice"),
         (*more("params: {x: [{y: 1, y: 2}]}"), 8, "params: the key 'y' is there twice"),
         (*more("params: &a {x: *a}"), 8, "params: found unconstructable recursive node"),
@@ -224,7 +236,16 @@ def test_a_tick_at_a_midnight_that_is_skipped_is_too_early(tmp_path):
     """In Havana 00:30 on the day of the change is the very moment the day before ends."""
     (problem,) = problems(tmp_path, GOOD.replace("10 2", "30 0").replace("Etc/UTC", "America/Havana"))
 
-    assert "schedule: expected 00:02 or later; 2026-03-08T01:00:00-04:00 leaves" in problem
+    expected = "schedule: expected 2 minutes after midnight or later; at 2026-03-08T01:00:00-04:00 the day before has"
+    assert expected in problem
+
+
+def test_a_job_without_time_to_settle_may_tick_at_midnight(tmp_path):
+    """How long a day needs is the job's own word."""
+    path = tmp_path / "jobs.yaml"
+    path.write_text(GOOD.replace("10 2", "0 0") + "    settle_minutes: 0\n")
+
+    assert read_jobs(path)["nightly"].settle_minutes == 0
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path):

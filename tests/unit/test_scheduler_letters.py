@@ -1,16 +1,19 @@
 """`redrive`: messages that were given up on are delivered again, and none is lost on the way."""
 
 import json
+import resource
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 import httpx
 import pytest
 
 from scheduler.__main__ import main
-from scheduler.broker_files import DeadLetters
+from scheduler.broker_files import DeadLetters, append_line
 from scheduler.broker_messages import BrokerMessage
 from scheduler.local_letters import redrive_file
 from scheduler.redriving import with_key
+from shared.errors import InvalidRequestError
 from shared.jobs import read_jobs
 from tests.support import free_port
 
@@ -92,6 +95,89 @@ def test_what_is_refused_stays_with_all_that_cannot_be_read(letters, monkeypatch
     assert letters.path.read_text() == before
 
 
+ODD = [
+    {"publish_time": "9999-12-31T23:59:59Z"},
+    {"publish_time": "0001-01-01T00:00:00+14:00"},
+    {"publish_time": "0001-01-01T00:00:00+00:00"},
+    {"publish_time": "2026-11-20T02:10:03"},
+    {"publish_time": 7},
+    {"attributes": [1]},
+    {"attributes": None},
+    {"attributes": {"job": 1}},
+    {"data": "@@"},
+    {"data": "e30=\ud800"},
+    {"message_id": "\ud800", "topic": "\ud800"},
+]
+
+
+@pytest.mark.parametrize("odd", [*map(json.dumps, ODD), f'{{"message": {"[" * 100_000}'])
+def test_an_odd_letter_stays_and_those_behind_it_are_delivered(letters, nightly, capsys, odd):
+    """Whatever somebody wrote into the file: it is named, and kept to the character."""
+    whole = letter(b'{"job": "nightly"}', "7")
+    line = json.dumps(whole | json.loads(odd)) if odd.endswith("}") else odd
+    append_line(letters.path, line.encode())
+    letters.bury(letter(b'{"job": "nightly"}', "8"))
+
+    assert main(["redrive"]) == 1
+
+    printed = capsys.readouterr()
+    assert "expected a line that the local stack wrote" in printed.err
+    assert len(printed.err.splitlines()) == 1
+    assert "1 delivered again, 1 left" in printed.out
+    assert keys(nightly) == {"2026-11-19": 1}
+    assert letters.path.read_text() == f"{line}\n"
+
+
+@contextmanager
+def full_after(size):
+    """Let no file grow beyond a size, as on a disk that is full."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_letter_that_a_full_disk_has_no_place_for_leaves_no_half_line(letters):
+    """The next one would be glued to it, and both be lost."""
+    letters.bury(letter(b"{}", "1"))
+    before = letters.path.read_bytes()
+
+    with full_after(len(before) + 20), pytest.raises(OSError, match="File too large"):
+        letters.bury(letter(b"{}", "2"))
+
+    assert letters.path.read_bytes() == before
+    letters.bury(letter(b"{}", "3"))
+    assert [json.loads(line)["message_id"] for line in letters.path.read_text().splitlines()] == ["1", "3"]
+
+
+def test_a_redrive_on_a_full_disk_loses_nothing(letters, monkeypatch, capsys):
+    """It stops with a word about it; the next one finds every letter."""
+    monkeypatch.setenv("NIGHTLY_TRANSFORM_URL", f"http://127.0.0.1:{free_port()}")
+    letters.bury(letter(b"{}", "1"))
+    letters.bury(letter(b"{}", "2"))
+
+    with full_after(letters.path.stat().st_size - 20):
+        assert main(["redrive"]) == 2
+
+    assert "the dead letters cannot be read or written: [Errno 27]" in capsys.readouterr().err
+    assert main(["redrive"]) == 1
+    assert "0 delivered again, 2 left" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", [("redrive",), ("logs", "nightly")])
+@pytest.mark.parametrize("place", ["file", "/proc/x", "x" * 300])
+def test_a_state_folder_that_cannot_be_is_named(tmp_path, monkeypatch, capsys, command, place):
+    """A file, a place where nothing can be made, a name that is too long."""
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("STATE_DIR", str(tmp_path / place))
+
+    assert main(list(command)) == 2
+
+    assert "STATE_DIR" in capsys.readouterr().err
+
+
 def test_letters_are_taken_out_one_by_one(letters, tmp_path):
     """Killed in the midst of it, no letter is lost; those acknowledged by then are not delivered again."""
     for number in range(4):
@@ -150,6 +236,13 @@ def test_without_letters_there_is_nothing_to_do(capsys):
 def test_only_a_tick_is_given_a_key(data, expected):
     """Whatever else it is stays as it was."""
     assert json.loads(with_key(json.dumps(data).encode(), NIGHT, read_jobs())) == expected
+
+
+@pytest.mark.parametrize("moment", ["0001-01-01T00:00+00:00", "9999-12-31T23:59:59+00:00"])
+def test_a_tick_of_no_interval_is_given_none(moment):
+    """Delivered without one, it would run the newest instead."""
+    with pytest.raises(InvalidRequestError):
+        with_key(b'{"job": "nightly"}', datetime.fromisoformat(moment), read_jobs())
 
 
 @pytest.fixture

@@ -175,10 +175,12 @@ def _order(context: Context) -> _Order:
     names = context.files.names(prefix)
     if not names:
         raise NotFoundError(f"there is no file whose name begins with {prefix!a}", reason="INPUT_NOT_FOUND")
+    # Null is how jobs.yaml declares that it may be given.
+    pinned = context.run.params.get("version") is not None
     return _Order(
         # What is no name at all, predict would refuse line by line.
         model=params.text("model", pattern="[^/:]+"),
-        version=params.text("version", pattern="[0-9]{1,18}") if "version" in context.run.params else None,
+        version=params.text("version", pattern="[0-9]{1,18}") if pinned else None,
         names=names,
         output=output,
         rows=params.number("rows_per_request", 100, 1, 1000),

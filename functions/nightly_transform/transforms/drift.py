@@ -98,7 +98,12 @@ def _day(key: str) -> date:
 def _summaries(context: Context, job: str, days: int) -> dict[str, tuple[Row, ...]]:
     """Return the rows of the run's day and of those before it, by day."""
     today = _day(context.run.key)
-    query = RunQuery(job, (today - days * _DAY).isoformat(), (today + _DAY).isoformat())
+    try:
+        query = RunQuery(job, (today - days * _DAY).isoformat(), (today + _DAY).isoformat())
+    except OverflowError:
+        raise InvalidRequestError(
+            f"there are no {days} days before {today.isoformat()}", reason="INVALID_KEY"
+        ) from None
     return {summary.key: summary.rows for summary in context.store.list_summaries(query, after=None, limit=days + 1)}
 
 

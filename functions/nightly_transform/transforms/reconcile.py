@@ -8,14 +8,18 @@ from datetime import datetime, timedelta
 
 from shared.jobs import Job
 from shared.log import log_event
-from shared.runs import Interval, JobState, Row, RunQuery
+from shared.runs import Interval, JobState, Row, Run, RunQuery
 
+from ..alive import LEASE
 from ..contract import Context
-from ..orders import wanted_run
+from ..orders import is_interval_of, wanted_run
 
 # A tick is on its way for a while before it counts as missed.
 _GRACE = timedelta(minutes=15)
 _AT_ONCE = 200
+# How long after its deadline a run is looked at, should this job itself have been away; what is older alarms nobody,
+# such as the days for which a job that is resumed was paused.
+_LATE_AT_MOST = timedelta(days=7)
 
 
 def task(context: Context) -> list[Row]:
@@ -37,13 +41,18 @@ def task(context: Context) -> list[Row]:
 def _reconciled(context: Context, job: Job) -> Row:
     now = context.now()
     state = context.store.touch_job(job.id, now=now)
-    paused = job.paused or state.paused_at is not None
     lost = _requeue_lost(context, job, now)
-    due = [] if paused else _due(job, state, now)
-    created = _queue_due(context, job, due, now)
-    late = _note_deadlines(context, job, due, now)
-    woken = context.wake(job)
-    return {"requeued": lost, "created": created, "woken": woken, "late": late, "forgotten": _forget(context, job)}
+    retired = _retire(context, job, now)
+    due = [] if job.paused or state.paused_at is not None else _due(job, state, now)
+    kept = _kept(context, job, due)
+    return {
+        "requeued": lost,
+        "retired": retired,
+        "created": _queue_due(context, job, due, kept, now),
+        "late": _note_deadlines(context, job, due, kept, now),
+        "woken": context.wake(job),
+        "forgotten": _forget(context, job),
+    }
 
 
 def _requeue_lost(context: Context, job: Job, now: datetime) -> int:
@@ -55,44 +64,76 @@ def _requeue_lost(context: Context, job: Job, now: datetime) -> int:
     return sum(context.store.enqueue_run(run, now=now, reprocess="none").granted for run in wanted)
 
 
+def _retire(context: Context, job: Job, now: datetime) -> int:
+    """Fail the queued runs whose intervals the schedule no longer has, since it was changed: nobody can name them."""
+    queued = context.store.list_runs(RunQuery(job=job.id, state="queued"), after=None, limit=_AT_ONCE)
+    retired = 0
+    for run in queued:
+        if is_interval_of(job, run):
+            continue
+        wanted = wanted_run(job, run.interval, "manual", now)
+        claim = context.store.claim_run(wanted, now=now, lease=LEASE, max_active=_AT_ONCE, reprocess="none")
+        if claim.granted:
+            error = "the schedule was changed, and no longer has this interval"
+            context.store.fail_run(claim.run, error, retry_at=None, now=now)
+            retired += 1
+    return retired
+
+
 def _due(job: Job, state: JobState, now: datetime) -> list[Interval]:
-    """Return the intervals whose ticks should have come, oldest first.
+    """Return the intervals whose ticks should have come, oldest first: as many as may be caught up, or still be late.
 
     None from before the job was first seen, and none that is forgotten: it would be made, and forgotten again.
     """
-    since, kept_from = state.first_seen_at or now, _kept_from(job, now)
-    ticks = job.ticks(since, now - _GRACE, job.max_catch_up_runs) if since < now - _GRACE else []
+    until, kept_from = now - _GRACE, _kept_from(job, now)
+    since = state.first_seen_at or now
+    if since >= until:
+        return []
+    late = timedelta(minutes=job.deadline_minutes or 0) + _LATE_AT_MOST
+    ticks = job.ticks(since, until, job.max_catch_up_runs)
+    ticks = max(ticks, job.ticks(max(since, until - late), until, _AT_ONCE), key=len)
     due = [job.interval_of_tick(tick) for tick in ticks]
     return [interval for interval in due if kept_from is None or interval.key >= kept_from]
 
 
-def _queue_due(context: Context, job: Job, due: list[Interval], now: datetime) -> int:
+def _kept(context: Context, job: Job, due: list[Interval]) -> dict[str, Run]:
+    """Return the runs that there are of some intervals, by key."""
+    if not due:
+        return {}
+    query = RunQuery(job=job.id, since_key=due[0].key)
+    return {run.key: run for run in context.store.list_runs(query, after=None, limit=_AT_ONCE + len(due))}
+
+
+def _queue_due(context: Context, job: Job, due: list[Interval], kept: dict[str, Run], now: datetime) -> int:
     """Queue the intervals that have no run, as far as the job's policy has them made up for, and the provisional ones.
 
     A run that began before its interval had settled may lack results; it is made again, once.
     """
-    if not due:
-        return 0
-    query = RunQuery(job=job.id, since_key=due[0].key)
-    kept = {run.key: run for run in context.store.list_runs(query, after=None, limit=_AT_ONCE + len(due))}
-    caught_up = {"none": [], "latest": due[-1:], "all": due}[job.catch_up]
+    caught_up = {"none": [], "latest": due[-1:], "all": due[-job.max_catch_up_runs :]}[job.catch_up]
     queued = 0
     for interval in due:
         run = kept.get(interval.key)
         missing = (run is None or run.state == "missed") and interval in caught_up
         unsettled = run is not None and run.provisional and run.state in ("success", "failed")
-        if missing or unsettled:
+        if unsettled or (missing and _may_come(context, job, interval.key)):
             wanted = wanted_run(job, interval, "catch-up", now)
             queued += context.store.enqueue_run(wanted, now=now, reprocess="none").granted
     return queued
 
 
-def _note_deadlines(context: Context, job: Job, due: list[Interval], now: datetime) -> list[str]:
+def _may_come(context: Context, job: Job, key: str) -> bool:
+    """Tell whether what a run comes after is there or on its way; it would wait in vain for what nobody makes."""
+    before = [context.store.get_run(name, key) for name in job.after]
+    return all(run is not None and run.state != "missed" for run in before)
+
+
+def _note_deadlines(context: Context, job: Job, due: list[Interval], kept: dict[str, Run], now: datetime) -> list[str]:
     """Note each interval that should have succeeded by now; the line that is logged is there to be alerted on."""
     noted = []
     for interval in due:
-        deadline = job.deadline_at(interval)
-        if deadline is None or deadline > now:
+        deadline, run = job.deadline_at(interval), kept.get(interval.key)
+        done = run is not None and (run.deadline_missed_at or (run.state == "success" and not run.provisional))
+        if deadline is None or done or not now - _LATE_AT_MOST < deadline <= now:
             continue
         if context.store.mark_deadline_missed(wanted_run(job, interval, "catch-up", now), now=now):
             noted.append(interval.key)

@@ -45,8 +45,10 @@ def prune(
 
 
 def _delete(database: Database, run: Document, deadline: Deadline) -> bool:
-    """Delete a run, unless it was changed in the meantime; its parts are nobody's then, whatever became of it."""
-    parts = [part.reference for part in parts_below(database, run.reference, deadline, fields=("plan",))]
+    """Delete a run, unless it was changed in the meantime; its parts before it, but for those planned since."""
+    planned = run.fields.get("plan") or 0
+    below = parts_below(database, run.reference, deadline, fields=("plan",))
+    parts = [part.reference for part in below if part.fields["plan"] <= planned]
     for start in range(0, len(parts), _DELETES_AT_ONCE):
         database.commit(deadline, _deletes(parts[start : start + _DELETES_AT_ONCE]))
     written = (run.fields["generation"], run.fields["kept_generation"])

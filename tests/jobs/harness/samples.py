@@ -28,7 +28,8 @@ def job(job_id: str = "nightly", transform: str = "daily_summary", **changes: An
 
 def reconcile(**changes: Any) -> Job:
     """Return the reconciler's job."""
-    return job("reconcile", "reconcile", **{"schedule": "*/10 * * * *", "catch_up": "none", **changes})
+    given = {"schedule": "*/10 * * * *", "catch_up": "none", "settle_minutes": 0, **changes}
+    return job("reconcile", "reconcile", **given)
 
 
 def fill(store: Any, days: Sequence[str], count: int, seed: int = 5) -> None:
