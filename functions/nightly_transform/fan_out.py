@@ -1,6 +1,7 @@
 """A run in parts: planned once, each slice a message of its own, merged by whoever finishes the last one."""
 
 import json
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
@@ -15,12 +16,17 @@ from .alive import LEASE, Alive
 from .contract import Transform
 from .dependencies import Dependencies
 
+# How long a slice waits for its turn; one that hangs holds up no other for longer.
+_TURN_SECONDS = 5.0
+
 
 class FanOut:
     """Plans parts, works them, and merges what they came to."""
 
     def __init__(self, given: Dependencies) -> None:
         self._given = given
+        # In one process, slices that are folded at the same time only take the interpreter from each other.
+        self._turn = threading.Lock()
 
     def start(self, job: Job, run: Run) -> Run:
         """Publish a message for each part that is not done; the parts are planned if they are not yet.
@@ -36,7 +42,12 @@ class FanOut:
 
     def fold(self, run: Run, part: Part, transform: Transform) -> None:
         """Work one part and keep its partial, unless another delivery was faster."""
-        partial, documents = fold_part(self._given, part, transform, Alive(self._given, run))
+        has_turn = self._turn.acquire(timeout=_TURN_SECONDS)
+        try:
+            partial, documents = fold_part(self._given, part, transform, Alive(self._given, run))
+        finally:
+            if has_turn:
+                self._turn.release()
         self._given.store.finish_part(run, replace(part, partial=json.dumps(partial), documents=documents))
         now = self._given.now()
         if run.lease_expires_at is not None and run.lease_expires_at - now < LEASE / 2:
