@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from shared.errors import ConflictError
 from shared.jobs import Job
 from shared.ports import Files, ResultStore, Store
 
@@ -38,14 +37,3 @@ class Dependencies:
     now: Callable[[], datetime]
     publish: Publish | None = None
     code_version: str = "local"
-
-    def publish_or_refuse(self, message: Mapping[str, Any]) -> None:
-        """Hand a message on.
-
-        Raises:
-            ConflictError: reason NO_TOPIC; there is nowhere to hand it to.
-            UnavailableError: It was not taken now.
-        """
-        if self.publish is None:
-            raise ConflictError("PROJECT_ID: expected the project of the topic, it is not set", reason="NO_TOPIC")
-        self.publish(message)

@@ -14,7 +14,7 @@ from shared.runs import Interval, Part, Run
 
 from .alive import LEASE, Alive
 from .contract import Transform
-from .dependencies import Dependencies
+from .dependencies import Dependencies, Publish
 
 # How long a slice waits for its turn; one that hangs holds up no other for longer.
 _TURN_SECONDS = 5.0
@@ -28,7 +28,7 @@ class FanOut:
         # In one process, slices that are folded at the same time only take the interpreter from each other.
         self._turn = threading.Lock()
 
-    def start(self, job: Job, run: Run) -> Run:
+    def start(self, job: Job, run: Run, publish: Publish) -> Run:
         """Publish a message for each part that is not done; the parts are planned if they are not yet.
 
         The plan is kept before the first message goes out, so whoever takes over publishes what is missing.
@@ -37,7 +37,7 @@ class FanOut:
             run = self._given.store.plan_parts(run, cut(run.interval, job.slices, self._given.store.shards))
         for part in self._given.store.list_parts(run, partials=False):
             if not part.done:
-                self._given.publish_or_refuse({"job": run.job, "key": run.key, "plan": run.plan, "slice": part.index})
+                publish({"job": run.job, "key": run.key, "plan": run.plan, "slice": part.index})
         return run
 
     def fold(self, run: Run, part: Part, transform: Transform) -> None:

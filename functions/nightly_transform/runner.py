@@ -103,7 +103,7 @@ class Runner:
             return code(self._context(job, run, alive)), {}
         parts = cut(run.interval, job.slices, self._given.store.shards)
         if len(parts) > 1 and self._given.publish is not None:
-            run = self._fan_out.start(job, run)
+            run = self._fan_out.start(job, run, self._given.publish)
             return self._merged(job, run) if self._fan_out.is_complete(run) else run
         folded = [fold_part(self._given, part, code, alive) for part in parts]
         rows = code.merge(run.interval, [partial for partial, _ in folded])

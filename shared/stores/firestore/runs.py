@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from google.cloud.firestore import WriteBatch
 
 from shared.errors import ServiceError
-from shared.runs import Claim, JobState, Reprocess, Row, Run
-from shared.stores.claims import Decision, claim, enqueue
+from shared.runs import JobState, Row, Run
+from shared.stores.changed_runs import ChangedRuns
+from shared.stores.claims import Decision
 from shared.stores.firestore.changes import Change, Found, change_job, change_run
 from shared.stores.firestore.deadline import Deadline
 from shared.stores.firestore.pruning import prune
@@ -16,32 +17,13 @@ from shared.stores.firestore.run_documents import run_id, run_of_document
 from shared.stores.firestore.run_lists import FirestoreRunLists, summary_of
 from shared.stores.job_states import seen, with_pause
 from shared.stores.moments import to_us
-from shared.stores.outcomes import fail, finish, mark_deadline_missed, renew, requeue
+from shared.stores.outcomes import finish
 
 _MAX_ROWS_BYTES = 900 * 1024
 
 
-class FirestoreRuns(FirestoreRunLists):
+class FirestoreRuns(FirestoreRunLists, ChangedRuns):
     """The runs of the store protocol; `shared.ports.RunStore` says what each method does."""
-
-    def claim_run(
-        self, wanted: Run, *, now: datetime, lease: timedelta, max_active: int, reprocess: Reprocess
-    ) -> Claim:
-        def decide(present: Run | None, job: JobState) -> Decision:
-            return claim(present, job, wanted, now=now, lease=lease, max_active=max_active, reprocess=reprocess)
-
-        return self._change(wanted, decide).claim
-
-    def enqueue_run(self, wanted: Run, *, now: datetime, reprocess: Reprocess) -> Claim:
-        return self._change(
-            wanted, lambda present, job: enqueue(present, job, wanted, now=now, reprocess=reprocess)
-        ).claim
-
-    def renew_run(self, run: Run, *, now: datetime, lease: timedelta) -> Run:
-        return self._change(run, lambda present, job: renew(present, job, run, now=now, lease=lease)).run
-
-    def requeue_run(self, run: Run, *, now: datetime) -> Run:
-        return self._change(run, lambda present, job: requeue(present, job, run)).run
 
     def finish_run(self, run: Run, rows: Sequence[Row], *, now: datetime) -> Run:
         def decide(found: Found, _: Deadline) -> Change:
@@ -49,12 +31,6 @@ class FirestoreRuns(FirestoreRunLists):
             return _finishing(found, decision, _rows_text(rows), now)
 
         return change_run(self._database, run, decide).run
-
-    def fail_run(self, run: Run, error: str, *, retry_at: datetime | None, now: datetime) -> Run:
-        return self._change(run, lambda present, job: fail(present, job, run, error, retry_at=retry_at, now=now)).run
-
-    def mark_deadline_missed(self, wanted: Run, *, now: datetime) -> bool:
-        return self._change(wanted, lambda present, job: mark_deadline_missed(present, job, wanted, now=now)).changed
 
     def get_run(self, job: str, key: str) -> Run | None:
         reference = self._database.collection("runs").document(run_id(job, key))
@@ -71,7 +47,6 @@ class FirestoreRuns(FirestoreRunLists):
         return change_job(self._database, job, lambda present: with_pause(present, paused=paused, now=now))
 
     def _change(self, run: Run, decide: Callable[[Run | None, JobState], Decision]) -> Decision:
-        """Change a run and its job as `decide` says of what they are now."""
         return change_run(self._database, run, lambda found, _: Change(decide(found.run, found.job)))
 
 

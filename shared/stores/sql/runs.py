@@ -2,15 +2,16 @@
 
 import json
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from sqlalchemy import delete, insert, select
 
-from shared.runs import Claim, JobState, Reprocess, Row, Run, RunQuery, Summary
-from shared.stores.claims import Decision, claim, enqueue
+from shared.runs import JobState, Row, Run, RunQuery, Summary
+from shared.stores.changed_runs import ChangedRuns
+from shared.stores.claims import Decision
 from shared.stores.job_states import seen, with_pause
 from shared.stores.moments import from_us, to_us
-from shared.stores.outcomes import fail, finish, mark_deadline_missed, renew, requeue
+from shared.stores.outcomes import finish
 from shared.stores.run_fields import run_of
 from shared.stores.run_queries import check_runs, check_summaries
 from shared.stores.sql.engine import Database
@@ -21,30 +22,11 @@ from shared.stores.sql.tables import parts, runs, summaries
 _ENDED = ("success", "failed", "missed")
 
 
-class SqlRuns:
+class SqlRuns(ChangedRuns):
     """The runs of the store protocol; `shared.ports.RunStore` says what each method does."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-
-    def claim_run(
-        self, wanted: Run, *, now: datetime, lease: timedelta, max_active: int, reprocess: Reprocess
-    ) -> Claim:
-        def decide(present: Run | None, job: JobState) -> Decision:
-            return claim(present, job, wanted, now=now, lease=lease, max_active=max_active, reprocess=reprocess)
-
-        return self._change(wanted, decide).claim
-
-    def enqueue_run(self, wanted: Run, *, now: datetime, reprocess: Reprocess) -> Claim:
-        return self._change(
-            wanted, lambda present, job: enqueue(present, job, wanted, now=now, reprocess=reprocess)
-        ).claim
-
-    def renew_run(self, run: Run, *, now: datetime, lease: timedelta) -> Run:
-        return self._change(run, lambda present, job: renew(present, job, run, now=now, lease=lease)).run
-
-    def requeue_run(self, run: Run, *, now: datetime) -> Run:
-        return self._change(run, lambda present, job: requeue(present, job, run)).run
 
     def finish_run(self, run: Run, rows: Sequence[Row], *, now: datetime) -> Run:
         with self._database.write() as connection:
@@ -67,12 +49,6 @@ class SqlRuns:
                 )
             )
         return done
-
-    def fail_run(self, run: Run, error: str, *, retry_at: datetime | None, now: datetime) -> Run:
-        return self._change(run, lambda present, job: fail(present, job, run, error, retry_at=retry_at, now=now)).run
-
-    def mark_deadline_missed(self, wanted: Run, *, now: datetime) -> bool:
-        return self._change(wanted, lambda present, job: mark_deadline_missed(present, job, wanted, now=now)).changed
 
     def get_run(self, job: str, key: str) -> Run | None:
         with self._database.read() as connection:
@@ -114,7 +90,6 @@ class SqlRuns:
         return self._change_job(job, lambda present: with_pause(present, paused=paused, now=now))
 
     def _change(self, run: Run, decide: Callable[[Run | None, JobState], Decision]) -> Decision:
-        """Change a run and its job as `decide` says of what they are now."""
         with self._database.write() as connection:
             job = locked_job(connection, run.job)
             present = find_run(connection, run, locked=True)
