@@ -218,10 +218,11 @@ def test_a_database_that_is_gone_costs_503_at_once_and_no_threads(database, serv
     assert all(after <= before + 2 for before, after in zip(threads, now, strict=True))
 
 
-def pages(list_results):
+def pages(list_results, before_each):
     """Return the time and id of everything that is listed, page by page."""
     found, token = [], None
     while token != "":
+        before_each()
         answer = ask(list_results, path=f"/?page_size=20&fields=id,created_at&page_token={token or ''}")
         page = json.loads(answer.body)
         found += [(result["created_at"], result["id"]) for result in page["results"]]
@@ -234,9 +235,12 @@ def test_pages_are_whole_while_ten_write(database, serve):
     environment = database.environment(database.port)
     store_result, list_results = (serve(name, THREADS="16", **environment) for name in WHEN_WELL)
     stored, ended = [json.loads(ask(store_result, number).body)["id"] for number in range(50)], threading.Event()
+    # Two writes a writer for each page that is read: the list grows under its reader, and not faster than it can read.
+    allowed = threading.Semaphore(0)
 
     def write(first):
         for number in range(first, first + 1_000_000, 10):
+            allowed.acquire()
             if ended.is_set():
                 return
             answer = ask(store_result, number)
@@ -248,12 +252,13 @@ def test_pages_are_whole_while_ten_write(database, serve):
         try:
             for _ in range(3):
                 before = stored.copy()
-                found = pages(list_results)
+                found = pages(list_results, lambda: allowed.release(20))
                 assert found == sorted(set(found), reverse=True)
                 assert set(before) <= {result_id for _, result_id in found}
                 assert len(stored) > len(before)
         finally:
             ended.set()
+            allowed.release(10)
         for writer in writers:
             writer.result()
 
