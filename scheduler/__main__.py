@@ -16,6 +16,8 @@ from shared.strict_json import kind_of, loads
 _MAX_TICKS = 1000
 _MAX_ACTIVE = 100
 _SHOWN_CHARS = 60
+# What may be asked of a deployed environment as well.
+_ASKING = ("plan", "apply", "pause", "resume", "trigger", "rerun", "runs", "backfill", "logs", "redrive")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -59,6 +61,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_runs(add)
     _add_backfill(add)
     _add_troubles(add)
+    for name in _ASKING:
+        text = "which environment, such as staging: asks what is deployed there (default: this machine)"
+        commands.choices[name].add_argument("--env", metavar="ENV", help=text)
     return parser
 
 
@@ -114,7 +119,7 @@ def _add_backfill(add: _Add) -> None:
 
 
 def _add_troubles(add: _Add) -> None:
-    logs = add("logs", "what a local stack logged of a job's runs", "log_lines")
+    logs = add("logs", "what nightly-transform logged of a job's runs", "log_lines")
     logs.add_argument("job")
     logs.add_argument("key", metavar="KEY", nargs="?", help="of one run, such as 2026-11-21 (default: of all)")
     logs.add_argument("-n", "--number", type=_number(10**6), default=200, help="the newest lines (default: 200)")

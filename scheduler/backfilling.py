@@ -15,7 +15,8 @@ from rich.text import Text
 from shared.errors import ServiceError
 from shared.jobs import Job, find_job, read_jobs
 
-from .asking import ask, ask_pages, console_for
+from .asking import ask, ask_pages, asked, console_for, repeated
+from .deployed import Deployed
 
 _POLL_SECONDS = 1.0
 # nightly-transform may be restarted meanwhile: what is queued stays queued.
@@ -30,18 +31,19 @@ def backfill(options: argparse.Namespace) -> int:
     order |= {"dry_run": True} if options.dry_run else {}
     order |= {"max_active": options.max_active} if options.max_active else {}
     order |= {"params": options.params} if options.params else {}
+    of = asked(options)
     try:
-        runs = ask("POST", f"/jobs/{job.id}:backfill", order)["runs"]
+        runs = ask(of, "POST", f"/jobs/{job.id}:backfill", order)["runs"]
         if options.dry_run:
             console.print(_table(runs))
         queued = [run["key"] for run in runs if run["action"] == "queue"]
         console.print(_told(job, runs, "would be queued" if options.dry_run else "queued"))
-        return _watch(job, queued, console) if queued and not options.dry_run else 0
+        return _watch(of, job, queued, console) if queued and not options.dry_run else 0
     except KeyboardInterrupt:
         # Even before it was answered: the order is with nightly-transform.
         console.print(
-            f"\nThe backfill goes on without you: python -m scheduler runs --job {job.id} shows how far it is, "
-            f"and python -m scheduler pause {job.id} has the rest wait.",
+            f"\nThe backfill goes on without you: {repeated(options, f'runs --job {job.id}')} shows how far it is, "
+            f"and {repeated(options, f'pause {job.id}')} has the rest wait.",
             soft_wrap=True,
         )
         return 130
@@ -62,7 +64,7 @@ class _Rate(ProgressColumn):
         return Text(f"{rate:.1f}/min")
 
 
-def _watch(job: Job, keys: list[str], console: Console) -> int:
+def _watch(of: Deployed | None, job: Job, keys: list[str], console: Console) -> int:
     waiting, ended, began = set(keys), dict[str, dict[str, Any]](), time.monotonic()
     columns = (
         TextColumn(job.id),
@@ -75,7 +77,7 @@ def _watch(job: Job, keys: list[str], console: Console) -> int:
     with Progress(*columns, console=console) as progress:
         bar = progress.add_task(job.id, total=len(keys), now="")
         while waiting:
-            states = _states(job, keys)
+            states = _states(of, job, keys)
             ended |= {key: states[key] for key in waiting if key in states and states[key]["state"] not in _UNDER_WAY}
             waiting -= ended.keys()
             running = sorted(key for key in waiting if key in states and states[key]["state"] == "running")
@@ -94,7 +96,7 @@ def _watch(job: Job, keys: list[str], console: Console) -> int:
     return 1 if failed else 0
 
 
-def _states(job: Job, keys: list[str]) -> dict[str, dict[str, Any]]:
+def _states(of: Deployed | None, job: Job, keys: list[str]) -> dict[str, dict[str, Any]]:
     """Return the runs there are, by key; asked again for a while if nobody answers."""
     deadline = time.monotonic() + _PATIENCE_SECONDS
     # Days, which every key begins with.
@@ -103,7 +105,7 @@ def _states(job: Job, keys: list[str]) -> dict[str, dict[str, Any]]:
         query["until"] = (date.fromisoformat(keys[-1][:10]) + timedelta(days=1)).isoformat()
     while True:
         try:
-            return {run["key"]: run for run in ask_pages("/runs", "runs", query)}
+            return {run["key"]: run for run in ask_pages(of, "/runs", "runs", query)}
         except ServiceError as error:
             if error.http_status < 500 or time.monotonic() > deadline:
                 raise

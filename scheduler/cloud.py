@@ -11,7 +11,7 @@ from shared.config import read_settings
 from shared.errors import ConfigurationError
 from shared.jobs import read_jobs
 
-from .asking import console_for
+from .asking import asked, console_for, repeated
 from .cloud_client import CloudScheduler
 from .cloud_jobs import Change, plan_changes, wanted_job
 
@@ -19,17 +19,17 @@ from .cloud_jobs import Change, plan_changes, wanted_job
 def plan(options: argparse.Namespace) -> int:
     """Print what `apply` would do."""
     console = console_for()
-    with _planned() as (_, changes):
+    with _planned(options) as (_, changes):
         _show(console, changes)
     if changes:
-        console.print(f"{_count(changes)} to make: python -m scheduler apply")
+        console.print(f"{_count(changes)} to make: {repeated(options, 'apply')}")
     return 0
 
 
 def apply(options: argparse.Namespace) -> int:
     """Make every change, and print each once it is made; what is made stays if a later one fails."""
     console = console_for()
-    with _planned() as (cloud, changes):
+    with _planned(options) as (cloud, changes):
         _show(console, changes)
         for change in changes:
             cloud.apply(change)
@@ -38,13 +38,14 @@ def apply(options: argparse.Namespace) -> int:
 
 
 @contextmanager
-def _planned() -> Iterator[tuple[CloudScheduler, list[Change]]]:
-    settings = read_settings()
-    if not settings.project_id:
+def _planned(options: argparse.Namespace) -> Iterator[tuple[CloudScheduler, list[Change]]]:
+    settings, of = read_settings(), asked(options)
+    project_id, region = (of.project_id, of.region) if of else (settings.project_id, settings.region)
+    if not project_id:
         raise ConfigurationError(["PROJECT_ID: expected the Google Cloud project whose Cloud Scheduler is meant"])
-    topic = f"projects/{settings.project_id}/topics/{settings.nightly_topic}"
+    topic = f"projects/{project_id}/topics/{settings.nightly_topic}"
     wanted = [wanted_job(job, topic) for job in read_jobs().values()]
-    cloud = CloudScheduler(settings.project_id, settings.region, settings.scheduler_emulator_host)
+    cloud = CloudScheduler(project_id, region, settings.scheduler_emulator_host)
     try:
         yield cloud, plan_changes(wanted, cloud.list_jobs())
     finally:

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import grpc  # type: ignore[import-untyped]
 from google.api_core.exceptions import AlreadyExists, NotFound
+from google.auth.credentials import Credentials
 from google.cloud.scheduler_v1 import CloudSchedulerClient, PubsubTarget, RetryConfig
 from google.cloud.scheduler_v1 import Job as SchedulerJob
 from google.cloud.scheduler_v1.services.cloud_scheduler.transports import CloudSchedulerGrpcTransport
@@ -31,9 +32,12 @@ class CloudScheduler:
         project: The project's id.
         region: Where.
         emulator_host: Asked instead of Google's, without credentials.
+        credentials: Of whoever asks; None: Google's library finds those of this machine.
     """
 
-    def __init__(self, project: str, region: str, emulator_host: str | None = None) -> None:
+    def __init__(
+        self, project: str, region: str, emulator_host: str | None = None, credentials: Credentials | None = None
+    ) -> None:
         self._project = project
         self._parent = f"projects/{project}/locations/{region}"
         with self._errors("connecting to Cloud Scheduler"):
@@ -41,7 +45,7 @@ class CloudScheduler:
                 channel = grpc.insecure_channel(emulator_host)
                 self._client = CloudSchedulerClient(transport=CloudSchedulerGrpcTransport(channel=channel))
             else:
-                self._client = CloudSchedulerClient()
+                self._client = CloudSchedulerClient(credentials=credentials)
 
     def list_jobs(self) -> list[CloudJob]:
         """Return every job that publishes to a topic.

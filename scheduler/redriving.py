@@ -13,7 +13,7 @@ from shared.config import read_settings
 from shared.errors import InvalidRequestError, NotFoundError
 from shared.jobs import Job, read_jobs
 
-from .asking import console_for
+from .asking import asked, console_for
 from .local_letters import redrive_file
 
 # As nightly-transform reads a tick's time.
@@ -22,7 +22,10 @@ _CLOCKS_DIFFER = timedelta(seconds=5)
 
 def redrive(options: argparse.Namespace) -> int:
     """Deliver every dead letter again; 1 if some stay, for the reasons that are printed."""
-    settings, jobs, console = read_settings(), read_jobs(), console_for()
+    settings, jobs, console, of = read_settings(), read_jobs(), console_for(), asked(options)
+    if of and options.file:
+        raise InvalidRequestError("expected --env, whose messages Pub/Sub has, or --file, and not both")
+    project_id = of.project_id if of else settings.project_id
     said = console_for(stderr=True)
 
     def say(line: str) -> None:
@@ -31,15 +34,15 @@ def redrive(options: argparse.Namespace) -> int:
     def prepare(topic: str, data: bytes, publish_time: datetime) -> bytes:
         return with_key(data, publish_time, jobs) if topic == settings.nightly_topic else data
 
-    if settings.project_id and not options.file:
+    if project_id and not options.file:
         # Google's clients take most of a second to import.
         from .cloud_letters import redrive_subscription
 
         began, left = datetime.now(UTC), 0
-        redriven = redrive_subscription(settings.project_id, settings.nightly_topic, prepare, began)
+        redriven = redrive_subscription(project_id, settings.nightly_topic, prepare, began)
         # Where no predictions are logged there is none of theirs.
         with contextlib.suppress(NotFoundError):
-            redriven += redrive_subscription(settings.project_id, settings.predictions_topic, prepare, began)
+            redriven += redrive_subscription(project_id, settings.predictions_topic, prepare, began)
     else:
         urls = {
             settings.nightly_topic: settings.urls["nightly_transform"],

@@ -8,7 +8,7 @@ from rich.table import Table
 
 from shared.jobs import Job, find_job, read_jobs
 
-from .asking import ask, ask_pages, console_for
+from .asking import ask, ask_pages, asked, console_for, repeated
 
 _SHOWN_ERROR_CHARS = 100
 
@@ -19,14 +19,15 @@ def trigger(options: argparse.Namespace) -> int:
     body: dict[str, Any] = {"force": options.force, "params": options.params}
     if options.date:
         body["key"] = job.interval(options.date).key
-    return show_answer(ask("POST", f"/jobs/{job.id}:trigger", body))
+    return show_answer(ask(asked(options), "POST", f"/jobs/{job.id}:trigger", body), repeated(options, "runs"))
 
 
 def rerun(options: argparse.Namespace) -> int:
     """Run one interval again, whatever came of it."""
     job = find_job(read_jobs(), options.job)
     body = {"params": options.params} if options.params else {}
-    return show_answer(ask("POST", f"/runs/{job.id}/{job.interval(options.key).key}:rerun", body))
+    path = f"/runs/{job.id}/{job.interval(options.key).key}:rerun"
+    return show_answer(ask(asked(options), "POST", path, body), repeated(options, "runs"))
 
 
 def pause(options: argparse.Namespace) -> int:
@@ -49,7 +50,7 @@ def runs(options: argparse.Namespace) -> int:
         right = heading in ("attempt", "took", "documents", "rows")
         table.add_column(heading, no_wrap=bool(heading), justify="right" if right else "left")
     found = 0
-    for run in ask_pages("/runs", "runs", query):
+    for run in ask_pages(asked(options), "/runs", "runs", query):
         if found == options.number:
             break
         found += 1
@@ -62,15 +63,20 @@ def runs(options: argparse.Namespace) -> int:
     return 0
 
 
-def show_answer(answer: dict[str, Any]) -> int:
-    """Print what became of a run, and return the exit status."""
+def show_answer(answer: dict[str, Any], see: str = "python -m scheduler runs") -> int:
+    """Print what became of a run, and return the exit status.
+
+    Args:
+        answer: nightly-transform's.
+        see: The command that lists its runs.
+    """
     run, console = answer["run"], console_for()
     name, state = f"{run['job']} {run['key']}", run["state"]
     if state == "queued":
-        console.print(f"{name}: queued, it begins when its turn comes (python -m scheduler runs --job {run['job']})")
+        console.print(f"{name}: queued, it begins when its turn comes ({see} --job {run['job']})")
         return 0
     if state == "running":
-        console.print(f"{name}: running in {run.get('slices') or 1} slices (see python -m scheduler runs)")
+        console.print(f"{name}: running in {run.get('slices') or 1} slices (see {see})")
         return 0
     done = "ran now" if answer["ran"] else "had run already (--force runs it again)"
     provisional = ", provisional: the interval is still open" if run["provisional"] else ""
@@ -89,7 +95,7 @@ def last_ended_key(job: Job, now: datetime) -> str:
 
 def _set_paused(options: argparse.Namespace, verb: str, done: str) -> int:
     job = find_job(read_jobs(), options.job)
-    ask("POST", f"/jobs/{job.id}:{verb}")
+    ask(asked(options), "POST", f"/jobs/{job.id}:{verb}")
     console_for().print(f"{job.id}: {done}")
     return 0
 

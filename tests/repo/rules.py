@@ -16,7 +16,7 @@ LAYERS = (
     ("guard", "stores"),
     ("endpoint",),
 )
-PACKAGES = ("shared", "model", "functions", "scheduler")
+PACKAGES = ("shared", "model", "functions", "scheduler", "deployment")
 MODEL_MAY_USE = {"shared.errors", "shared.records", "shared.lazy", "shared.log", "shared.bucket"}
 # Third-party packages with one door each, by top-level name: the files and folders that may import them.
 DOORS = {
@@ -28,32 +28,41 @@ DOORS = {
     "alembic": ("shared/stores/sql/",),
     "ai_edge_litert": ("model/runtimes/", "model/training/"),
     "tensorflow": ("model/runtimes/", "model/training/"),
-    "yaml": ("shared/jobs_file.py", "functions/_staging/", "model/choices.py", "model/labelling.py"),
+    "yaml": (
+        "shared/jobs_file.py",
+        "functions/_staging/",
+        "model/choices.py",
+        "model/labelling.py",
+        "deployment/service_files.py",
+    ),
     "grpc": (
         *("shared/stores/firestore/", "shared/topics.py", "scheduler/broker.py", "scheduler/cloud_client.py"),
-        "functions/_local/emulated.py",
+        *("functions/_local/emulated.py", "deployment/rehearsal/cloud_scheduler.py"),
     ),
     "google": (
         *("model/savedmodel/", "shared/bucket.py", "shared/stores/firestore/", "shared/topics.py"),
         *("scheduler/broker.py", "functions/_local/emulated.py", "functions/nightly_transform/id_tokens.py"),
         *("scheduler/cloud_client.py", "scheduler/cloud_letters.py", "scheduler/google_errors.py"),
+        "deployment/planning.py",
+        "deployment/rehearsal/cloud_scheduler.py",
     ),
 }
 # Where the time may be read: where functions are composed, where lines are stamped, and on the laptop.
 CLOCK_DOORS = ("functions/*/main.py", "shared/log.py", "functions/_local/", "functions/__main__.py", "scheduler/")
-CLOCK_DOORS += ("model/training/", "model/__main__.py")
+# The rehearsal stands in for services that stamp what they keep.
+CLOCK_DOORS += ("model/training/", "model/__main__.py", "deployment/")
 
 
 def library_imports_no_function(root: Path) -> list[str]:
-    """shared imports nothing of functions, model, scheduler or tests; model nothing of shared but four modules."""
+    """shared imports no other package of the house; model nothing of shared but a few modules."""
     broken = [
         f"{path}: shared must not import {name}"
         for path, name in _imports(root, "shared")
-        if name.split(".")[0] in ("functions", "model", "scheduler", "tests")
+        if name.split(".")[0] in ("functions", "model", "scheduler", "deployment", "tests")
     ]
     for path, name in _imports(root, "model"):
         top = name.split(".")[0]
-        if top in ("functions", "scheduler", "tests") or (
+        if top in ("functions", "scheduler", "deployment", "tests") or (
             top == "shared" and name != "shared" and ".".join(name.split(".")[:2]) not in MODEL_MAY_USE
         ):
             broken.append(f"{path}: model must not import {name}")
@@ -67,7 +76,9 @@ def functions_stay_apart(root: Path) -> list[str]:
         siblings = {path.stem for path in folder.glob("*.py")} | {p.parent.name for p in folder.glob("*/__init__.py")}
         for path, name in _imports(root, str(folder.relative_to(root))):
             top = name.split(".")[0]
-            if top in ("functions", "scheduler", "tests") and not name.startswith(f"functions.{folder.name}"):
+            if top in ("functions", "scheduler", "deployment", "tests") and not name.startswith(
+                f"functions.{folder.name}"
+            ):
                 broken.append(f"{path}: a function must not import {name}")
             if top == "model" and folder.name != "predict":
                 broken.append(f"{path}: only predict imports model")
@@ -116,7 +127,7 @@ def clock_is_passed_in(root: Path) -> list[str]:
 def no_cycles(root: Path) -> list[str]:
     """No module reaches itself through imports made at its top level or anywhere in it."""
     graph: dict[str, set[str]] = {}
-    for package in ("shared", "model", "scheduler"):
+    for package in ("shared", "model", "scheduler", "deployment"):
         for file in sorted((root / package).rglob("*.py")):
             module = ".".join(file.relative_to(root).with_suffix("").parts).removesuffix(".__init__")
             parent = ".".join(file.relative_to(root).parent.parts)

@@ -19,6 +19,12 @@ PLANTED = [
     ("functions_stay_apart", "functions/list_results/main.py", "from model.registry import Registry"),
     ("functions_stay_apart", "functions/list_results/main.py", "import scheduler"),
     ("functions_stay_apart", "functions/list_results/main.py", "import handlers"),
+    ("library_imports_no_function", "shared/lazy.py", "from deployment.environment import Environment"),
+    ("library_imports_no_function", "model/registry.py", "import deployment"),
+    ("functions_stay_apart", "functions/predict/main.py", "import deployment.regions"),
+    ("packages_have_doors", "deployment/environment.py", "import yaml"),
+    ("no_cycles", "deployment/env_file.py", "import deployment.environment"),
+    ("environment_has_one_reader", "deployment/environment.py", "import os\nos.environ.get('X')"),
     ("shared_is_layered", "shared/errors.py", "from shared.log import log_event"),
     ("shared_is_layered", "shared/log.py", "def f():\n    from shared.config import ROOT"),
     ("environment_has_one_reader", "shared/jobs.py", "import os\nos.environ.get('X')"),
@@ -88,9 +94,7 @@ if threading.active_count() > 1:
 
 def modules():
     """Every module of the house by dotted name; training needs TensorFlow and __main__ is a command."""
-    files = [
-        path for package in ("shared", "model", "functions", "scheduler") for path in (ROOT / package).rglob("*.py")
-    ]
+    files = [path for package in PACKAGES for path in (ROOT / package).rglob("*.py")]
     names = [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in sorted(files)]
     return [name for name in names if ".training" not in name and "__main__" not in name]
 

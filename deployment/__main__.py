@@ -1,0 +1,207 @@
+"""./deploy.sh ENV: one Google Cloud project brought to what the files say, and the functions released."""
+
+import argparse
+import subprocess
+import sys
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+
+from rich.console import Console
+
+from shared.config import ROOT
+from shared.errors import ConfigurationError, ServiceError
+
+from .configuration import Configuration, read_configuration
+from .destroying import removals
+from .gcloud import Gcloud
+from .golden import golden_of
+from .making import make_changes, make_plan
+from .planning import Plan, Planner
+from .release import Release
+from .revisions_present import Deployed, deployed
+from .rolling_back import roll_back
+from .showing import console, show_calls, show_commands, show_header, show_plan, show_services
+from .smoke import Smoke
+
+DONE, FAILED, WRONG, PLANNED, DECLINED, INTERRUPTED = 0, 1, 2, 3, 4, 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Returns:
+        0 all is as the files say; 1 a step failed, and the same command goes on where it stopped; 2 the request or a
+        file is wrong, and nothing was changed; 3 `--plan` found changes; 4 they were not agreed to; 130 Ctrl-C.
+    """
+    options, out = _parser().parse_args(arguments), console()
+    try:
+        return _run(options, out)
+    except ConfigurationError as error:
+        sys.stderr.write("\n".join(error.problems) + "\n")
+        return WRONG
+    except ServiceError as error:
+        sys.stderr.write(f"{error.message}\n")
+        return FAILED
+    except KeyboardInterrupt:
+        sys.stderr.write("stopped; the same command goes on from here\n")
+        return INTERRUPTED
+
+
+def _run(options: argparse.Namespace, out: Console) -> int:
+    configuration = read_configuration(options.environment, ROOT, options.environments)
+    _check(options, configuration)
+    of = configuration.environment
+    commit, dirty = _commit()
+    gcloud = Gcloud(of.project_id)
+    account = gcloud.text("config", "get-value", "account")
+    show_header(out, of, account or "nobody", commit + (", with changes" if dirty else ""), protected=of.protected)
+    with closing(Planner(configuration, gcloud, options.environments)) as planner:
+        try:
+            if options.status:
+                show_services(out, _services(planner))
+            elif options.rollback is not None:
+                _confirm(options, configuration)
+                roll_back(out, planner, options.only, options.rollback)
+            elif options.destroy:
+                return _destroy(options, configuration, out, planner)
+            else:
+                return _deploy(options, configuration, out, planner, account, dirty=dirty)
+        finally:
+            show_calls(out, gcloud.calls, planner.rest.calls)
+    return DONE
+
+
+def _deploy(
+    options: argparse.Namespace,
+    configuration: Configuration,
+    out: Console,
+    planner: Planner,
+    account: str,
+    *,
+    dirty: bool,
+) -> int:
+    plan = planner.plan(options.only, account)
+    show_plan(out, plan.changes, plan.same)
+    if options.commands:
+        show_commands(out, planner.gcloud, plan.changes)
+    if not plan.changes:
+        return DONE
+    if options.plan:
+        return PLANNED
+    if configuration.environment.protected and dirty:
+        raise ConfigurationError([f"{configuration.environment.name}: expected a clean tree; commit or stash first"])
+    if not _confirm(options, configuration):
+        return DECLINED
+    golden = golden_of(ROOT) if _serves_own_models(configuration, plan) else []
+    with closing(Smoke(planner.names, planner.rest, golden)) as smoke:
+        release = Release(planner.names, planner.present, smoke, lambda line: out.print(line, soft_wrap=True))
+        make_plan(out, planner, plan, release, options.canary)
+    show_services(out, _services(planner))
+    return DONE
+
+
+def _destroy(options: argparse.Namespace, configuration: Configuration, out: Console, planner: Planner) -> int:
+    if configuration.environment.protected:
+        raise ConfigurationError([f"--destroy: expected an environment with PROTECTED=0, {options.environment} has 1"])
+    planner.present.read_all()
+    changes = list(removals(planner, with_data=options.with_data))
+    show_plan(out, changes, 0)
+    if options.commands:
+        show_commands(out, planner.gcloud, changes)
+    if not changes:
+        return DONE
+    if options.plan:
+        return PLANNED
+    if not _confirm(options, configuration):
+        return DECLINED
+    make_changes(out, planner, changes)
+    return DONE
+
+
+def _services(planner: Planner) -> dict[str, Deployed]:
+    planner.present.forget("services")
+    ours = {service.service for service in planner.names.services}
+    there = planner.present.named_services()
+    return {name: deployed(each) for name, each in there.items() if name in ours}
+
+
+def _serves_own_models(configuration: Configuration, plan: Plan) -> bool:
+    return not configuration.environment.models_dir and any(change.function == "predict" for change in plan.releases)
+
+
+def _confirm(options: argparse.Namespace, configuration: Configuration) -> bool:
+    """Ask, unless it was said already; a protected environment wants its project's id, whatever was said."""
+    of = configuration.environment
+    if of.protected:
+        sys.stdout.write(f"This is {of.name}. Type the project's id to go on: ")
+        sys.stdout.flush()
+        if sys.stdin.readline().strip() == of.project_id:
+            return True
+    elif options.yes:
+        return True
+    else:
+        sys.stdout.write("Go on? [y/N] ")
+        sys.stdout.flush()
+        if sys.stdin.readline().strip().lower() in ("y", "yes"):
+            return True
+    sys.stderr.write("nothing was changed\n")
+    return False
+
+
+def _check(options: argparse.Namespace, configuration: Configuration) -> None:
+    of, names = configuration.environment, [service.function for service in configuration.services]
+    problems = [
+        f"--only: expected some of {', '.join(names)}, got {name!r}" for name in options.only if name not in names
+    ]
+    if options.from_environment and options.from_environment != of.promote_from:
+        expected = of.promote_from or "nothing: this environment builds its own images"
+        problems.append(f"--from: PROMOTE_FROM in environments/{of.name}.env says {expected}")
+    if problems:
+        raise ConfigurationError(problems)
+
+
+def _commit() -> tuple[str, bool]:
+    """Return the commit that is checked out, and whether anything differs from it."""
+
+    def git(*arguments: str) -> str:
+        command = ["git", *arguments]
+        done = subprocess.run(command, capture_output=True, check=False, text=True, cwd=ROOT)  # noqa: S603 - fixed words
+        return done.stdout.strip() if done.returncode == 0 else "unknown"
+
+    return git("rev-parse", "--short", "HEAD"), bool(git("status", "--porcelain"))
+
+
+def _percent(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 99:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1 to 99, got {text!r}")
+    return int(text)
+
+
+def _functions(text: str) -> list[str]:
+    return [name.strip().replace("-", "_") for name in text.split(",") if name.strip()]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="./deploy.sh", description=__doc__, allow_abbrev=False)
+    parser.add_argument("environment", metavar="ENV", help="a file in environments/, such as staging")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--status", action="store_true", help="what runs, and change nothing")
+    text = "all traffic to the revision that had it before, or to this one"
+    what.add_argument("--rollback", nargs="?", const="", metavar="REVISION", help=text)
+    what.add_argument("--destroy", action="store_true", help="remove everything but data and project")
+    parser.add_argument("--plan", action="store_true", help="print what would be changed, and change nothing")
+    parser.add_argument("--commands", action="store_true", help="print each command of the plan as well")
+    parser.add_argument("--only", type=_functions, default=[], metavar="F,...", help="release these functions alone")
+    parser.add_argument("--yes", action="store_true", help="do not ask; a protected environment asks all the same")
+    text = "give new revisions this share of the traffic, and leave the rest to the old ones"
+    parser.add_argument("--canary", type=_percent, default=100, metavar="PERCENT", help=text)
+    text = "the environment whose images are promoted; as the .env file says"
+    parser.add_argument("--from", dest="from_environment", metavar="ENV", help=text)
+    parser.add_argument("--with-data", action="store_true", help="with --destroy: database, buckets and secrets too")
+    parser.add_argument("--environments", type=Path, default=ROOT / "environments", help=argparse.SUPPRESS)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

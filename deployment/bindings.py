@@ -1,0 +1,48 @@
+"""IAM: which roles are granted and taken away, so that a policy grants our accounts what they need and no more."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+from .changes import Change, create, delete
+from .gcloud import Command
+
+Binding = tuple[str, str]
+
+
+def bindings_of(policy: Mapping[str, Any]) -> set[Binding]:
+    """Return the (role, member) pairs that a policy grants without a condition."""
+    return {
+        (binding["role"], member)
+        for binding in policy.get("bindings", ())
+        if not binding.get("condition")
+        for member in binding.get("members", ())
+    }
+
+
+def binding_changes(
+    what: str,
+    policy: Mapping[str, Any],
+    wanted: Iterable[Binding],
+    command: Callable[[str], Command],
+    owned: Callable[[Binding], bool],
+) -> Iterator[Change]:
+    """Yield what makes a policy grant what is wanted.
+
+    Args:
+        what: Whose policy it is, for people.
+        policy: As it is; empty for what is not there yet.
+        wanted: What is to be granted.
+        command: Returns gcloud's command, given `add` or `remove`, but for member and role.
+        owned: Whether a binding is ours to take away; others are left as they are.
+    """
+    present, wanted = bindings_of(policy), set(wanted)
+    for role, member in sorted(wanted - present):
+        yield create(f"{what}: {role}", member, (*command("add"), f"--member={member}", f"--role={role}"))
+    for role, member in sorted(binding for binding in present - wanted if owned(binding)):
+        yield delete(f"{what}: {role}", member, (*command("remove"), f"--member={member}", f"--role={role}"))
+
+
+def is_account_of(project: str, prefix: str) -> Callable[[Binding], bool]:
+    """Return whether a binding's member is one of our own service accounts."""
+    start, end = f"serviceAccount:{prefix}", f"@{project}.iam.gserviceaccount.com"
+    return lambda binding: binding[1].startswith(start) and binding[1].endswith(end)

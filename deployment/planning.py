@@ -1,0 +1,138 @@
+"""The plan of an environment: everything that differs, in the order in which it is made."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from google.oauth2.credentials import Credentials
+
+from scheduler.cloud_client import CloudScheduler
+from shared.config import ROOT, read_settings
+from shared.errors import ConfigurationError
+from shared.jobs import Job
+
+from .changes import Change
+from .configuration import Configuration
+from .environment import read_environment
+from .gcloud import Gcloud
+from .names import Names
+from .present import Present
+from .releases import Origin, release_changes
+from .resources import changes_before_release
+from .resources.accounts import smoke_changes
+from .resources.images import promotion_changes
+from .resources.invokers import invoker_changes, policy_url
+from .resources.schedule import schedule_changes
+from .resources.subscriptions import subscription_changes
+from .rest import Rest
+from .revisions_present import deployed
+from .sources import Source, make_source
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be done, in this order.
+
+    Attributes:
+        before: What functions need before they can run.
+        releases: The functions.
+        callers: Who may call them.
+        after: What calls them: pushes and schedules.
+        same: How many functions stay as they are.
+    """
+
+    before: list[Change] = field(default_factory=list)
+    releases: list[Change] = field(default_factory=list)
+    callers: list[Change] = field(default_factory=list)
+    after: list[Change] = field(default_factory=list)
+    same: int = 0
+
+    @property
+    def changes(self) -> list[Change]:
+        """All of them."""
+        return [*self.before, *self.releases, *self.callers, *self.after]
+
+
+class Planner:
+    """Reads an environment, and says what differs.
+
+    Args:
+        configuration: What the files say.
+        gcloud: In the environment's project.
+        environments: The folder of the `.env` files.
+        root: The repository.
+    """
+
+    def __init__(self, configuration: Configuration, gcloud: Gcloud, environments: Path, root: Path = ROOT) -> None:
+        self.configuration, self._root, self._environments = configuration, root, environments
+        of = configuration.environment
+        self.gcloud = gcloud
+        number = str(gcloud.read("projects", "describe", of.project_id)["projectNumber"])
+        self.names = Names(of, tuple(configuration.services), number)
+        self.rest = Rest(of.project_id, lambda: gcloud.text("auth", "print-access-token"))
+        self.present = Present(gcloud, self.rest, of.region, self.names.database)
+        self._cloud_scheduler: CloudScheduler | None = None
+
+    def plan(self, only: Sequence[str], deployer: str) -> Plan:
+        """Return what differs.
+
+        Args:
+            only: The functions that may be released; none: all.
+            deployer: The account that gcloud is signed in with.
+
+        Raises:
+            ServiceError: It could not be read, or it cannot be made as it is.
+        """
+        names, present = self.names, self.present
+        present.read_all()
+        urls = [policy_url(names, s.service) for s in names.services if s.service in present.named_services()]
+        present.read_policies(urls)
+        origin, source_names = self._origin()
+        sources = self._sources(only)
+        before = [*changes_before_release(names, present), *smoke_changes(names, present, deployer)]
+        if source_names:
+            before += promotion_changes(names, source_names, present)
+        releases = list(release_changes(names, present, sources, origin))
+        after = [*subscription_changes(names, present), *self._schedule_changes(self.configuration.jobs)]
+        same = len(names.services) - len(releases)
+        return Plan(before, releases, list(invoker_changes(names, present)), after, same)
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        self.rest.close()
+        if self._cloud_scheduler:
+            self._cloud_scheduler.close()
+
+    def unscheduled(self) -> list[Change]:
+        """Return the removal of every schedule that is ours."""
+        return self._schedule_changes({})
+
+    def _schedule_changes(self, jobs: Mapping[str, Job]) -> list[Change]:
+        of = self.names.environment
+        readable = "cloudscheduler.googleapis.com" in self.present.enabled
+        emulator = read_settings().scheduler_emulator_host
+        credentials = None if emulator else Credentials(token=self.rest.token())  # type: ignore[no-untyped-call]
+        self._cloud_scheduler = CloudScheduler(of.project_id, of.region, emulator, credentials)
+        return list(schedule_changes(self.names, jobs, self._cloud_scheduler, readable=readable))
+
+    def _sources(self, only: Sequence[str]) -> dict[str, Source]:
+        of = self.names.environment
+        wanted = [service for service in self.names.services if not only or service.function in only]
+        return {service.function: make_source(service, of, self.gcloud, self._root) for service in wanted}
+
+    def _origin(self) -> tuple[Origin, Names] | tuple[None, None]:
+        """Return what runs in the environment whose images are promoted, if this one has its images from another."""
+        name = self.names.environment.promote_from
+        if not name:
+            return None, None
+        other = read_environment(name, self._environments)
+        if other.region != self.names.environment.region:
+            raise ConfigurationError(
+                [f"PROMOTE_FROM: expected an environment in the same region, {name} is in {other.region}"]
+            )
+        listed = Gcloud(other.project_id)
+        services = listed.read("run", "services", "list", f"--region={other.region}")
+        self.gcloud.calls.number += listed.calls.number
+        self.gcloud.calls.seconds += listed.calls.seconds
+        found = {each["metadata"]["name"]: deployed(each) for each in services}
+        return Origin(name, found), Names(other, self.names.services, "")

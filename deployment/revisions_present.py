@@ -1,0 +1,70 @@
+"""Which revision of a service is there, which answers, and what it was made of."""
+
+from dataclasses import dataclass
+
+from .present import Resource
+
+SOURCE, SETTINGS = "nightshift-source", "nightshift-settings"
+# Tags: what is tried, what was tried and found good, and what was that before.
+CANDIDATE, LIVE, PREVIOUS = "candidate", "live", "previous"
+
+
+@dataclass(frozen=True, slots=True)
+class Deployed:
+    """A service as it runs.
+
+    Attributes:
+        latest: The newest revision that is ready.
+        created: The newest revision there is.
+        traffic: Percent by revision; those with some.
+        tags: Revision by tag.
+        tag_urls: URL by tag.
+        url: Where it answers.
+        source: The digest of what its newest revision was built from; empty if somebody else deployed it.
+        settings: The digest of the settings it was deployed with.
+        image: What its newest revision runs.
+    """
+
+    latest: str
+    created: str
+    traffic: dict[str, int]
+    tags: dict[str, str]
+    tag_urls: dict[str, str]
+    url: str
+    source: str
+    settings: str
+    image: str
+
+    @property
+    def is_released(self) -> bool:
+        """Whether the newest revision was tried and found good, and gets all of the traffic."""
+        return self.traffic == {self.latest: 100} and self.tags.get(LIVE) == self.latest
+
+    @property
+    def former(self) -> str | None:
+        """Beside the newest, the revision with most of the traffic: the one to go back to."""
+        others = {name: percent for name, percent in self.traffic.items() if name != self.latest}
+        return max(others, key=lambda name: others[name], default=None)
+
+
+def deployed(there: Resource) -> Deployed:
+    """Return a service of `gcloud run services list` as far as releases are concerned."""
+    status, labels = there.get("status", {}), there["spec"]["template"]["metadata"].get("labels", {})
+    latest, traffic = status.get("latestReadyRevisionName", ""), status.get("traffic", [])
+    percents: dict[str, int] = {}
+    for target in traffic:
+        if target.get("percent"):
+            name = target.get("revisionName") or latest
+            percents[name] = percents.get(name, 0) + target["percent"]
+    tagged = [target for target in traffic if target.get("tag")]
+    return Deployed(
+        latest=latest,
+        created=status.get("latestCreatedRevisionName", latest),
+        traffic=percents,
+        tags={target["tag"]: target.get("revisionName") or latest for target in tagged},
+        tag_urls={target["tag"]: target.get("url", "") for target in tagged},
+        url=status.get("url", ""),
+        source=labels.get(SOURCE, ""),
+        settings=labels.get(SETTINGS, ""),
+        image=there["spec"]["template"]["spec"]["containers"][0]["image"],
+    )
