@@ -140,7 +140,7 @@ class _Release:
         builder = f"projects/{names.project}/serviceAccounts/{names.account('build')}"
         return (
             *(f"--source={self._source.folder}", f"--function={service.function}"),
-            *(f"--image={names.image(service.service)}:{self._source.digest}", f"--build-service-account={builder}"),
+            *(f"--image={names.image(service.service)}", f"--build-service-account={builder}"),
         )
 
     def _tensorflow_note(self) -> str:

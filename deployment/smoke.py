@@ -49,7 +49,7 @@ class Smoke:
             SmokeError: Something was not as it should be; says what.
         """
         for function, url in urls.items():
-            self._expect(function, url, "GET", "/health", lambda answer: answer.get("status") == "ok", audiences)
+            self._expect(function, url, "GET", "/health", self._is_healthy, audiences)
             if not is_public(self._names, self._services[function]):
                 self._refuses_strangers(function, url)
             yield f"{function}: healthy, and closed to strangers"
@@ -68,6 +68,10 @@ class Smoke:
     def close(self) -> None:
         """Let go of the connections."""
         self._client.close()
+
+    def _is_healthy(self, answer: Any) -> bool:
+        expected = {"status": "ok", "environment": self._names.environment.name}
+        return bool(answer == expected)
 
     def _round_trip(self, urls: Mapping[str, str], audiences: Mapping[str, str]) -> str:
         """Store a result that expires, and find it again."""

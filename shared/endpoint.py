@@ -57,7 +57,8 @@ class Endpoint:
         prepare: Callable[[Settings], None] | None = None,
     ) -> None:
         self._render_error = render_error
-        self._router = Router([Route("GET", "/health", lambda _: _HEALTHY), *routes])
+        self._health = {"status": "ok"}
+        self._router = Router([Route("GET", "/health", lambda _: json_response(self._health)), *routes])
         if flask.has_app_context():
             self._install(name, limits, prepare)
 
@@ -65,6 +66,8 @@ class Endpoint:
         # functions-framework runs the module inside the application's context: only then is there a server to
         # guard and an environment to read. A plain import has no effect.
         settings = read_settings()
+        # So that nobody takes one environment for another.
+        self._health["environment"] = settings.environment
         if prepare:
             prepare(settings)
         app: flask.Flask = flask.current_app._get_current_object()  # type: ignore[attr-defined]
@@ -95,9 +98,6 @@ class Endpoint:
         )
         headers = dict(response.headers)
         return flask.Response(response.body, response.status, headers, content_type=response.content_type)
-
-
-_HEALTHY = Response(b'{"status":"ok"}\n')
 
 
 def _with_limit(limits: Limits, max_body_bytes: int | None) -> Limits:

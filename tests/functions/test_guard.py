@@ -591,7 +591,7 @@ def test_a_connection_serves_again_after_a_stream(tmp_path):
             sock.sendall(head("GET", path))
             answers.append(receive(sock, "GET").body)
 
-    assert answers == [STREAMED, b'{"status":"ok"}\n', STREAMED]
+    assert [answers[0], json.loads(answers[1])["status"], answers[2]] == [STREAMED, "ok", STREAMED]
 
 
 @pytest.mark.parametrize("version", ["1.0", "1.1"])
