@@ -66,7 +66,7 @@ check: $(DEV)/.ready
 # Every lock must install on the newer Pythons from binary wheels alone; nothing is installed.
 wheels: $(DEV)/.ready
 	@for python in 3.12 3.13; do for lock in requirements.txt requirements/dev.txt \
-		$(LOCKED_FUNCTIONS:%=functions/%/requirements.txt); do \
+		$(LOCKED_FUNCTIONS:%=functions/%/requirements.txt) functions/predict/requirements-tensorflow.txt; do \
 		$(DEV)/bin/uv pip install --quiet --dry-run --target build/wheels-$$python --python-version $$python \
 			--only-binary :all: --require-hashes -r $$lock || exit 1; done; done
 	@echo "Locks resolve from wheels on Python 3.12 and 3.13"
@@ -83,6 +83,8 @@ lock:
 	@$(COMPILE) requirements/run.in -c requirements/dev.txt -o requirements.txt
 	@for f in $(LOCKED_FUNCTIONS); do \
 		$(COMPILE) functions/$$f/requirements.in -c requirements/dev.txt -o functions/$$f/requirements.txt || exit 1; done
+	@$(COMPILE) functions/predict/requirements-tensorflow.in -c requirements/dev.txt \
+		-o functions/predict/requirements-tensorflow.txt
 
 clean:
 	rm -rf $(RUN) $(DEV) .local build .mypy_cache .ruff_cache .pytest_cache

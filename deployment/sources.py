@@ -1,7 +1,6 @@
 """What is uploaded for each function, and whether its models need TensorFlow."""
 
 import json
-import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +14,6 @@ from .digests import folder_digest
 from .environment import Environment
 from .gcloud import Gcloud
 from .service_files import Service
-
-_TENSORFLOW = "requirements-tensorflow.txt"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +44,8 @@ def make_source(service: Service, environment: Environment, gcloud: Gcloud, root
         ConfigurationError: The function includes what is not there.
         ServiceError: The models' bucket cannot be read.
     """
-    folder = stage(service.function, root / "build" / service.function, root)
     needing = tuple(_needing_tensorflow(environment, gcloud, root)) if service.models else ()
-    larger = folder / _TENSORFLOW
-    if needing:
-        shutil.copyfile(larger, folder / "requirements.txt")
-    larger.unlink(missing_ok=True)
+    folder = stage(service.function, root / "build" / service.function, root, tensorflow=bool(needing))
     return Source(folder, folder_digest(folder, also=environment.python_runtime), needing)
 
 

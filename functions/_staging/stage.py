@@ -14,7 +14,8 @@ from shared.errors import ConfigurationError
 from .imports import library_files
 
 # Sources of the function that the host has no use for.
-_LEFT_OUT = {"service.yaml", "requirements.in"}
+TENSORFLOW = "requirements-tensorflow.txt"
+_LEFT_OUT = {"service.yaml", "requirements.in", "requirements-tensorflow.in", TENSORFLOW}
 
 
 def function_names(root: Path = ROOT) -> list[str]:
@@ -35,12 +36,14 @@ def needed_files(function: str, root: Path = ROOT) -> list[Path]:
     return [*own, *sorted(library_files(root, folder)), *_included(function, root)]
 
 
-def stage(function: str, destination: Path, root: Path = ROOT) -> Path:
+def stage(function: str, destination: Path, root: Path = ROOT, *, tensorflow: bool = False) -> Path:
     """Make a folder exactly what is uploaded for a function: its files at the top, libraries and data beside them.
 
     Args:
         function: A folder's name under functions/.
         destination: The folder to make; what was there is removed.
+        root: The repository.
+        tensorflow: With the requirements that hold TensorFlow.
 
     Raises:
         ConfigurationError: As `needed_files` does.
@@ -54,6 +57,8 @@ def stage(function: str, destination: Path, root: Path = ROOT) -> Path:
         if target.name not in _LEFT_OUT:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, target)
+    if tensorflow:
+        shutil.copyfile(folder / TENSORFLOW, destination / "requirements.txt")
     return destination
 
 
