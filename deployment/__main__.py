@@ -82,11 +82,13 @@ def _deploy(
     dirty: bool,
 ) -> int:
     plan = planner.plan(options.only, account)
-    show_plan(out, plan.changes, plan.same)
+    if not plan.changes:
+        out.print("nothing to do: everything is as the files say")
+        return DONE
+    show_plan(out, plan.changes)
+    out.print(f"= same: {plan.same} of {len(planner.names.services)} functions")
     if options.commands:
         show_commands(out, planner.gcloud, plan.changes)
-    if not plan.changes:
-        return DONE
     if options.plan:
         return PLANNED
     if configuration.environment.protected and dirty:
@@ -106,11 +108,12 @@ def _destroy(options: argparse.Namespace, configuration: Configuration, out: Con
         raise ConfigurationError([f"--destroy: expected an environment with PROTECTED=0, {options.environment} has 1"])
     planner.present.read_all()
     changes = list(removals(planner, with_data=options.with_data))
-    show_plan(out, changes, 0)
+    if not changes:
+        out.print("nothing to remove")
+        return DONE
+    show_plan(out, changes)
     if options.commands:
         show_commands(out, planner.gcloud, changes)
-    if not changes:
-        return DONE
     if options.plan:
         return PLANNED
     if not _confirm(options, configuration):

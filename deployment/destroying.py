@@ -6,6 +6,7 @@ from .bindings import binding_changes, is_account_of
 from .changes import Change, delete
 from .names import DEAD_LETTERS, PREFIX, REPOSITORY
 from .planning import Planner
+from .resources.alerts import deleting, is_ours
 
 
 def removals(planner: Planner, *, with_data: bool) -> Iterator[Change]:
@@ -30,8 +31,8 @@ def removals(planner: Planner, *, with_data: bool) -> Iterator[Change]:
         if service.service in present.named_services():
             yield delete("function", service.service, ("run", "services", "delete", service.service, place))
     for alert in present["alerts"]:
-        if alert.get("userLabels", {}).get("managed-by") == "nightshift":
-            yield delete("alert", alert["displayName"], ("alpha", "monitoring", "policies", "delete", alert["name"]))
+        if is_ours(alert):
+            yield delete("alert", alert["displayName"], deleting(alert))
     if REPOSITORY in present.named("repositories"):
         where = f"--location={names.environment.region}"
         yield delete("image repository", REPOSITORY, ("artifacts", "repositories", "delete", REPOSITORY, where))

@@ -39,7 +39,8 @@ def make_plan(out: Console, planner: Planner, plan: Plan, release: Release, perc
 def make_changes(out: Console, planner: Planner, changes: Iterable[Change]) -> None:
     """Make changes in their order."""
     for change in changes:
-        out.print(f"{change.what}: {change.after or 'removed'}", soft_wrap=True)
+        done = f"{change.what}: {change.after}" if change.after else f"{change.what} {change.before}: removed"
+        out.print(done, soft_wrap=True)
         for step in change.steps:
             out.print(f"  {step_text(planner.gcloud, step)}", style="dim", soft_wrap=True)
             _make(planner, planner.gcloud, step)

@@ -57,8 +57,8 @@ class Present:
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             found = dict(zip(first, pool.map(self._list, first), strict=True))
             has_database = any(each["name"].endswith(f"/{self._database}") for each in found["databases"] or ())
-            later = [name for name in _OF_A_DATABASE if has_database]
-            found |= zip(later, pool.map(self._list, later), strict=True)
+            later = sorted(_OF_A_DATABASE)
+            found |= zip(later, pool.map(self._list, later) if has_database else ([], []), strict=True)
         self._lists = found
 
     def __getitem__(self, name: str) -> list[Resource]:

@@ -29,11 +29,8 @@ def show_header(out: Console, environment: Environment, account: str, commit: st
     )
 
 
-def show_plan(out: Console, changes: Sequence[Change], same: int) -> None:
-    """Print what is to be changed; a line if nothing is."""
-    if not changes:
-        out.print(f"nothing to do: everything is as the files say ({same} functions are the same)")
-        return
+def show_plan(out: Console, changes: Sequence[Change]) -> None:
+    """Print what is to be changed."""
     table = Table(box=None, pad_edge=False)
     for heading in ("", "what", "is", "becomes"):
         table.add_column(heading, overflow="fold", no_wrap=heading == "")
@@ -43,7 +40,7 @@ def show_plan(out: Console, changes: Sequence[Change], same: int) -> None:
     counts = (f"{sum(change.kind == kind for change in changes)} to {kind}" for kind in ("create", "change", "delete"))
     drifts = sum(change.kind == "drift" for change in changes)
     changed_by_hand = f", {drifts} changed by hand to put right" if drifts else ""
-    out.print(f"{', '.join(counts)}{changed_by_hand}, {same} functions the same")
+    out.print(f"{', '.join(counts)}{changed_by_hand}")
 
 
 def show_commands(out: Console, gcloud: Gcloud, changes: Iterable[Change]) -> None:
