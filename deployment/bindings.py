@@ -1,5 +1,6 @@
 """IAM: which roles are granted and taken away, so that a policy grants our accounts what they need and no more."""
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -37,9 +38,15 @@ def binding_changes(
     """
     present, wanted = bindings_of(policy), set(wanted)
     for role, member in sorted(wanted - present):
-        yield create(f"{what}: {role}", member, (*command("add"), f"--member={member}", f"--role={role}"))
+        yield create(f"{what}: {role}", short(member), (*command("add"), f"--member={member}", f"--role={role}"))
     for role, member in sorted(binding for binding in present - wanted if owned(binding)):
-        yield delete(f"{what}: {role}", member, (*command("remove"), f"--member={member}", f"--role={role}"))
+        yield delete(f"{what}: {role}", short(member), (*command("remove"), f"--member={member}", f"--role={role}"))
+
+
+def short(member: str) -> str:
+    """Return a member as people know it: a service account by its name, Google's own by its service."""
+    own = re.fullmatch(r"serviceAccount:(?:service-[0-9]+@)?([^@]+?)(@[^@]+)?\.iam\.gserviceaccount\.com", member)
+    return own[1] if own else member
 
 
 def is_account_of(project: str, prefix: str) -> Callable[[Binding], bool]:

@@ -62,4 +62,4 @@ def _account_removals(planner: Planner) -> Iterator[Change]:
     yield from binding_changes(f"project {names.project}", present.project_policy, (), command, owned)
     for email in sorted(present.named("accounts", "email")):
         if email.startswith(PREFIX):
-            yield delete("service account", email, ("iam", "service-accounts", "delete", email))
+            yield delete("service account", email.partition("@")[0], ("iam", "service-accounts", "delete", email))

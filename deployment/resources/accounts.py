@@ -24,7 +24,7 @@ def account_changes(names: Names, present: Present) -> Iterator[Change]:
     for role, description in descriptions.items():
         if names.account(role) not in there:
             make: Command = ("iam", "service-accounts", "create", f"{PREFIX}{role}", f"--display-name={description}")
-            yield create("service account", names.account(role), make)
+            yield create("service account", f"{PREFIX}{role}", make)
     policy = present.project_policy
     owned = is_account_of(names.project, PREFIX)
 

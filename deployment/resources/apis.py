@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from deployment.bindings import short
 from deployment.changes import Change, create
 from deployment.names import Names
 from deployment.present import Present
@@ -26,4 +27,4 @@ def api_changes(names: Names, present: Present) -> Iterator[Change]:
     if "pubsub" in missing:
         # Dead letters are moved by this account, which is to be granted that before it has ever done anything.
         identity = ("beta", "services", "identity", "create", "--service=pubsub.googleapis.com")
-        yield create("Pub/Sub's own account", names.pubsub_agent.removeprefix("serviceAccount:"), identity)
+        yield create("Pub/Sub's own account", short(names.pubsub_agent), identity)
