@@ -1,12 +1,11 @@
 """`logs --env`: what a deployed nightly-transform logged of a job's runs, from Cloud Logging."""
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
 from shared.errors import ServiceError
 
-from .deployed import Deployed, gcloud
+from .deployed import Deployed
 
 _DAYS = 30
 
@@ -19,10 +18,9 @@ def logged_events(deployed: Deployed, job_id: str, key: str | None, limit: int) 
     """
     wanted = ['resource.type="cloud_run_revision"', 'resource.labels.service_name="nightly-transform"']
     wanted += [f'jsonPayload.job="{job_id}"', *([f'jsonPayload.key="{key}"'] if key else [])]
-    about = [f"--project={deployed.project_id}", f"--limit={limit}", f"--freshness={_DAYS}d", "--order=desc"]
-    said = gcloud(["logging", "read", " AND ".join(wanted), *about, "--format=json"])
+    about = (f"--limit={limit}", f"--freshness={_DAYS}d", "--order=desc")
     try:
-        entries = json.loads(said or "[]")
+        entries = deployed.gcloud.read("logging", "read", " AND ".join(wanted), *about) or []
         for entry in reversed(entries):
             # Cloud Logging keeps these two beside what was logged.
             yield {"time": entry["timestamp"], "severity": entry.get("severity", "INFO"), **entry["jsonPayload"]}

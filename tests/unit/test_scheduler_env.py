@@ -147,9 +147,9 @@ def test_every_command_that_asks_is_let_in(front, gcloud, capsys):
     assert [path.split("?")[0] for path in front.asked if "backfill" not in path][:2] == [
         *("/jobs/nightly:trigger", "/runs/nightly/2026-11-20:rerun"),
     ]
-    where = "--region=europe-west1 --project=acme-staging --format=value(status.url)"
+    where = "--project=acme-staging --quiet"
     assert gcloud.calls() == 6 * [
-        f"run services describe nightly-transform {where}",
+        f"run services describe nightly-transform --region=europe-west1 --format=value(status.url) {where}",
         f"auth print-identity-token --audiences={front.url}",
         "auth print-identity-token",
     ]
@@ -191,7 +191,7 @@ def test_what_the_function_refuses_comes_through_as_it_is(front, gcloud, capsys)
         (
             NOT_THERE,
             NO_AUDIENCE,
-            "gcloud run services failed: ERROR: (gcloud.run.services.describe) Cannot find service",
+            "gcloud run services describe nightly-transform: ERROR: (gcloud.run.services.describe) Cannot find service",
             1,
         ),
         ("true", NO_AUDIENCE, "nightly-transform has no URL in acme-dev yet: has ./deploy.sh dev ended well?", 1),
@@ -258,7 +258,8 @@ def test_logs_come_from_cloud_logging(gcloud, capsys):
     ]
     (call,) = gcloud.calls()
     assert 'jsonPayload.job="nightly" AND jsonPayload.key="2026-11-20"' in call
-    assert "--project=acme-staging --limit=7 " in call
+    assert " --limit=7 " in call
+    assert " --project=acme-staging" in call
 
 
 @pytest.mark.parametrize("entries", ["nonsense", '[{"timestamp": "x"}]', "[1]", '{"a": 1}'])
