@@ -5,18 +5,19 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from contextlib import closing
-from pathlib import Path
 
 from rich.console import Console
 
 from shared.config import ROOT
 from shared.errors import ConfigurationError, ServiceError
 
+from .calling import Caller
 from .configuration import Configuration, read_configuration
 from .destroying import removals
 from .gcloud import Gcloud
 from .golden import golden_of
 from .making import make_changes, make_plan
+from .options import parser
 from .planning import Plan, Planner
 from .release import Release
 from .revisions_present import Deployed, deployed
@@ -34,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0 all is as the files say; 1 a step failed, and the same command goes on where it stopped; 2 the request or a
         file is wrong, and nothing was changed; 3 `--plan` found changes; 4 they were not agreed to; 130 Ctrl-C.
     """
-    options, out = _parser().parse_args(arguments), console()
+    options, out = parser().parse_args(arguments), console()
     try:
         return _run(options, out)
     except ConfigurationError as error:
@@ -96,7 +97,10 @@ def _deploy(
     if not _confirm(options, configuration):
         return DECLINED
     golden = golden_of(ROOT) if _serves_own_models(configuration, plan) else []
-    with closing(Smoke(planner.names, planner.rest, golden)) as smoke:
+    # Whoever asks was let in just now, or the functions have just been made.
+    settling = any(change.kind == "create" for change in (*plan.before, *plan.callers))
+    with closing(Caller(planner.names, planner.rest)) as caller:
+        smoke = Smoke(planner.names, caller, golden, settling=settling)
         release = Release(planner.names, planner.present, smoke, lambda line: out.print(line, soft_wrap=True))
         make_plan(out, planner, plan, release, options.canary)
     show_services(out, _services(planner))
@@ -173,37 +177,6 @@ def _commit() -> tuple[str, bool]:
         return done.stdout.strip() if done.returncode == 0 else "unknown"
 
     return git("rev-parse", "--short", "HEAD"), bool(git("status", "--porcelain"))
-
-
-def _percent(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= 99:
-        raise argparse.ArgumentTypeError(f"expected a whole number from 1 to 99, got {text!r}")
-    return int(text)
-
-
-def _functions(text: str) -> list[str]:
-    return [name.strip().replace("-", "_") for name in text.split(",") if name.strip()]
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="./deploy.sh", description=__doc__, allow_abbrev=False)
-    parser.add_argument("environment", metavar="ENV", help="a file in environments/, such as staging")
-    what = parser.add_mutually_exclusive_group()
-    what.add_argument("--status", action="store_true", help="what runs, and change nothing")
-    text = "all traffic to the revision that had it before, or to this one"
-    what.add_argument("--rollback", nargs="?", const="", metavar="REVISION", help=text)
-    what.add_argument("--destroy", action="store_true", help="remove everything but data and project")
-    parser.add_argument("--plan", action="store_true", help="print what would be changed, and change nothing")
-    parser.add_argument("--commands", action="store_true", help="print each command of the plan as well")
-    parser.add_argument("--only", type=_functions, default=[], metavar="F,...", help="release these functions alone")
-    parser.add_argument("--yes", action="store_true", help="do not ask; a protected environment asks all the same")
-    text = "give new revisions this share of the traffic, and leave the rest to the old ones"
-    parser.add_argument("--canary", type=_percent, default=100, metavar="PERCENT", help=text)
-    text = "the environment whose images are promoted; as the .env file says"
-    parser.add_argument("--from", dest="from_environment", metavar="ENV", help=text)
-    parser.add_argument("--with-data", action="store_true", help="with --destroy: database, buckets and secrets too")
-    parser.add_argument("--environments", type=Path, default=ROOT / "environments", help=argparse.SUPPRESS)
-    return parser
 
 
 if __name__ == "__main__":

@@ -13,18 +13,11 @@ from typing import Any
 from shared.config import child_environment
 from shared.errors import ConfigurationError, ServiceError
 
+from .refusals import PASSING, QUOTA, SETTLING, explained
+
 Command = tuple[str, ...]
 _CALL_SECONDS = 1800
 _PAUSES_SECONDS = (2.0, 5.0, 10.0, 20.0, 30.0)
-_SHOWN_CHARS = 500
-# Google refuses for a while and then does not: quotas a minute, what is new and not known everywhere, what two change.
-_PASSING = re.compile(
-    r"\b(429|503|RESOURCE_EXHAUSTED|UNAVAILABLE|ABORTED|rateLimitExceeded)\b"
-    r"|concurrent policy changes|try again|[Ss]ervice account \S+ does not exist|may take (a few|several) minutes",
-)
-_PERMISSION = re.compile(r"\b(403|PERMISSION_DENIED)\b|does not have permission")
-_SIGN_IN = re.compile(r"gcloud auth login|invalid_grant|UNAUTHENTICATED|Reauthentication|no active account", re.I)
-_QUOTA = re.compile(r"[Qq]uota")
 
 
 class GcloudError(ServiceError):
@@ -72,12 +65,12 @@ class Gcloud:
         Raises:
             GcloudError: It failed.
         """
-        said = self.run((*command, "--format=json"))
+        said = self._tried(self.whole((*command, "--format=json")), None, PASSING)
         return json.loads(said or "null")
 
     def text(self, *command: str) -> str:
         """Return what a command prints, which names no project itself."""
-        return self._tried(command, None).strip()
+        return self._tried(command, None, PASSING).strip()
 
     def run(self, command: Command, stdin: str | None = None) -> str:
         """Run a command, again if what it was refused for passes, and return what it prints.
@@ -89,22 +82,23 @@ class Gcloud:
         Raises:
             GcloudError: It failed.
         """
-        return self._tried(self.whole(command), stdin)
+        return self._tried(self.whole(command), stdin, PASSING, SETTLING)
 
     def whole(self, command: Command) -> Command:
         """Return a command as it is run: with its project, and no question asked."""
         named = any(part.startswith("--project=") for part in command)
         return (*command, *(() if named else (f"--project={self.project}",)), "--quiet")
 
-    def _tried(self, command: Command, stdin: str | None) -> str:
+    def _tried(self, command: Command, stdin: str | None, *passing: re.Pattern[str]) -> str:
         for pause in (*_PAUSES_SECONDS, None):
             code, out, said = self._once(command, stdin)
             if code == 0:
                 return out
-            if pause is None or not _PASSING.search(said) or _QUOTA.search(said):
+            if pause is None or QUOTA.search(said) or not any(each.search(said) for each in passing):
                 break
             time.sleep(pause)
-        raise GcloudError(_explained(command, said), said)
+        words = [part for part in command if not part.startswith("-")][:4]
+        raise GcloudError(explained(shown(words), said), said)
 
     def _once(self, command: Command, stdin: str | None) -> tuple[int, str, str]:
         began = time.monotonic()
@@ -133,28 +127,3 @@ class Gcloud:
 def shown(command: Sequence[str]) -> str:
     """Return a command as it would be typed."""
     return shlex.join(command)
-
-
-def _explained(command: Command, said: str) -> str:
-    """Return what failed, what gcloud said of it, and what to do, in one line."""
-    words = [part for part in command if not part.startswith("-")][:4]
-    start = max(said.rfind("ERROR:"), 0)
-    text = " ".join(said[start:].split())[:_SHOWN_CHARS] or "it said nothing"
-    return f"gcloud {shown(words)}: {text}{_advice(said)}"
-
-
-def _advice(said: str) -> str:
-    if _SIGN_IN.search(said):
-        return " | Sign in first: gcloud auth login"
-    if _QUOTA.search(said):
-        return (
-            " | A quota is used up: ask for more, or wait, and run the same command again; it goes on where it stopped"
-        )
-    if _PERMISSION.search(said):
-        return (
-            " | Is PROJECT_ID right, and gcloud signed in as who may do this (gcloud auth list)? README names the "
-            "roles; then run the same command again"
-        )
-    if _PASSING.search(said):
-        return " | Google did not answer in time; run the same command again, it goes on where it stopped"
-    return ""

@@ -80,7 +80,8 @@ class Rest:
             self.calls.add(time.monotonic() - began)
             if code < 300:
                 return dict(answer.json()) if answer.content else {}
-            if pause is None or code not in _PASSING:
+            # An API that was enabled a moment ago is not so everywhere.
+            if pause is None or (code not in _PASSING and "SERVICE_DISABLED" not in text):
                 break
             time.sleep(pause)
         raise RestError(f"{method} {url}: {code} {_message(text)}", code)

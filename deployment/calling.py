@@ -1,0 +1,110 @@
+"""Calls deployed functions as the account of the smoke tests, which may call all of them."""
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import httpx
+
+from shared.errors import ServiceError
+
+from .names import Names
+from .rest import Rest, RestError
+
+_CALL_SECONDS = 90.0
+_CREDENTIALS = "https://iamcredentials.googleapis.com/v1/projects/-/serviceAccounts"
+_PAUSES_SECONDS = (2, 3, 5, 10, 10, 15, 15, 30, 30, 30)
+# To a grant, a service account or a URL that is new.
+_REFUSALS = (401, 403, 404)
+
+
+class SmokeError(ServiceError):
+    """A release did not do what it is for.
+
+    Attributes:
+        status_code: What was answered; 0: nothing was.
+    """
+
+    def __init__(self, message: str, status_code: int = 0) -> None:
+        super().__init__(message)
+        self.status_code = status_code
+
+
+class Caller:
+    """Calls the functions of one environment.
+
+    Args:
+        names: Of the environment.
+        rest: Gets the account's ID tokens.
+    """
+
+    def __init__(self, names: Names, rest: Rest) -> None:
+        self._account, self._rest = names.account("smoke"), rest
+        self._tokens: dict[str, str] = {}
+        self._client = httpx.Client(timeout=_CALL_SECONDS)
+
+    def ask(self, method: str, url: str, audience: str, body: Mapping[str, Any] | None = None) -> Any:
+        """Return what a function answers, as JSON.
+
+        Args:
+            method: Of HTTP.
+            url: With the path.
+            audience: The URL of the service, for which the token is.
+            body: Sent as JSON.
+
+        Raises:
+            SmokeError: It answered with an error, with no JSON, or not at all.
+            RestError: The token could not be had.
+        """
+        headers = {"Authorization": f"Bearer {self._token(audience)}"}
+        answer = self._send(method, url, headers, body)
+        if not answer.is_success:
+            raise SmokeError(f"{method} {url}: {answer.status_code} {_shown(answer.text)}", answer.status_code)
+        try:
+            return answer.json()
+        except ValueError:
+            raise SmokeError(f"{method} {url}: expected JSON, got {_shown(answer.text)}") from None
+
+    def ask_until_known(self, url: str, audience: str) -> Any:
+        """Return what a new function answers: until Google knows everywhere what was granted, it is refused.
+
+        Raises:
+            SmokeError: As `ask` does; a refusal once two minutes and a half have passed.
+        """
+        for pause in _PAUSES_SECONDS:
+            try:
+                return self.ask("GET", url, audience)
+            except (SmokeError, RestError) as error:
+                if error.status_code not in _REFUSALS:
+                    raise
+                time.sleep(pause)
+        return self.ask("GET", url, audience)
+
+    def status_for_strangers(self, url: str) -> int:
+        """Return the status of HTTP that somebody without a token gets.
+
+        Raises:
+            SmokeError: Nothing answers.
+        """
+        return self._send("GET", url, {}, None).status_code
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        self._client.close()
+
+    def _send(self, method: str, url: str, headers: dict[str, str], body: Mapping[str, Any] | None) -> httpx.Response:
+        try:
+            return self._client.request(method, url, headers=headers, json=body)
+        except httpx.HTTPError as error:
+            raise SmokeError(f"{method} {url}: {type(error).__name__}: {error}") from None
+
+    def _token(self, audience: str) -> str:
+        if audience not in self._tokens:
+            body = {"audience": audience, "includeEmail": True}
+            made = self._rest.send("POST", f"{_CREDENTIALS}/{self._account}:generateIdToken", body)
+            self._tokens[audience] = made["token"]
+        return self._tokens[audience]
+
+
+def _shown(text: str) -> str:
+    return " ".join(text.split())[:300]
