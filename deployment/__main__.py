@@ -62,7 +62,8 @@ def _run(options: argparse.Namespace, out: Console) -> int:
             if options.status:
                 show_services(out, _services(planner))
             elif options.rollback is not None:
-                _confirm(options, configuration)
+                if not _confirm(options, configuration):
+                    return DECLINED
                 roll_back(out, planner, options.only, options.rollback)
             elif options.destroy:
                 return _destroy(options, configuration, out, planner)

@@ -1,14 +1,18 @@
 """Fixtures of the tests that call gcloud."""
 
+import fcntl
 import os
+import pickle
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
+from tests.deploy.rehearsing import Rehearsed, Run, copy_repository
 
 _HERE = Path(__file__).parent
 _LAST_LINE = '"${CLOUDSDK_ROOT_DIR}/lib/gcloud.py"'
@@ -63,3 +67,41 @@ def gcloud_folder(launcher: Path) -> Iterator[Path]:
     """Return the folder to put first on PATH: its `gcloud` is the SDK's code, already started."""
     with fast_gcloud(launcher) as folder:
         yield folder
+
+
+@pytest.fixture(scope="session")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a copy of the repository, which no test changes."""
+    return copy_repository(tmp_path_factory.mktemp("repository"))
+
+
+@pytest.fixture(scope="session")
+def created(tmp_path_factory: pytest.TempPathFactory, repository: Path, gcloud_folder: Path) -> tuple[Rehearsed, Run]:
+    """Return staging as one run made it out of nothing, and that run; made once for all workers."""
+    shared = tmp_path_factory.getbasetemp()
+    shared = shared.parent if "PYTEST_XDIST_WORKER" in os.environ else shared
+    rehearsed = Rehearsed(shared / "created", repository, gcloud_folder)
+    with (shared / "created.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        kept = shared / "created.pickle"
+        if not kept.exists():
+            kept.write_bytes(pickle.dumps(rehearsed.run("staging", "--yes", "--commands")))
+        run: Run = pickle.loads(kept.read_bytes())
+    run.expect(0)
+    return rehearsed, run
+
+
+@pytest.fixture
+def staging(created: tuple[Rehearsed, Run], tmp_path: Path) -> Rehearsed:
+    """Return a copy of it, for one test to do with as it likes."""
+    return created[0].copy(tmp_path / "staging")
+
+
+@pytest.fixture
+def changed_repository(repository: Path, tmp_path: Path) -> Callable[[], Path]:
+    """Return a maker of copies of the repository, for one test to change."""
+
+    def make() -> Path:
+        return shutil.copytree(repository, tmp_path / f"repository-{len(list(tmp_path.iterdir()))}", symlinks=True)
+
+    return make
