@@ -11,6 +11,7 @@ from rich.console import Console
 from shared.config import ROOT
 from shared.errors import ConfigurationError, ServiceError
 
+from .agreement import check_options, is_confirmed
 from .calling import Caller
 from .configuration import Configuration, read_configuration
 from .destroying import removals
@@ -21,8 +22,9 @@ from .options import parser
 from .planning import Plan, Planner
 from .release import Release
 from .revisions_present import Deployed, deployed
-from .rolling_back import roll_back
+from .rolling_back import rollbacks
 from .showing import console, show_calls, show_commands, show_header, show_plan, show_services
+from .signing_in import signed_in
 from .smoke import Smoke
 
 DONE, FAILED, WRONG, PLANNED, DECLINED, INTERRUPTED = 0, 1, 2, 3, 4, 130
@@ -51,20 +53,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace, out: Console) -> int:
     configuration = read_configuration(options.environment, ROOT, options.environments)
-    _check(options, configuration)
+    check_options(options, configuration)
     of = configuration.environment
     commit, dirty = _commit()
     gcloud = Gcloud(of.project_id)
-    account = gcloud.text("config", "get-value", "account")
-    show_header(out, of, account or "nobody", commit + (", with changes" if dirty else ""), protected=of.protected)
+    account = signed_in(gcloud)
+    show_header(out, of, account, commit + (", with changes" if dirty else ""), protected=of.protected)
     with closing(Planner(configuration, gcloud, options.environments)) as planner:
         try:
             if options.status:
                 show_services(out, _services(planner))
             elif options.rollback is not None:
-                if not _confirm(options, configuration):
-                    return DECLINED
-                roll_back(out, planner, options.only, options.rollback)
+                return _roll_back(options, configuration, out, planner)
             elif options.destroy:
                 return _destroy(options, configuration, out, planner)
             else:
@@ -83,19 +83,19 @@ def _deploy(
     *,
     dirty: bool,
 ) -> int:
-    plan = planner.plan(options.only, account)
+    plan = planner.plan(options.only, account, options.canary)
     if not plan.changes:
         out.print("nothing to do: everything is as the files say")
         return DONE
     show_plan(out, plan.changes)
-    out.print(f"= same: {plan.same} of {len(planner.names.services)} functions")
+    out.print(f"= same: {plan.same} of {plan.same + len(plan.releases)} functions")
     if options.commands:
         show_commands(out, planner.gcloud, plan.changes)
     if options.plan:
         return PLANNED
     if configuration.environment.protected and dirty:
         raise ConfigurationError([f"{configuration.environment.name}: expected a clean tree; commit or stash first"])
-    if not _confirm(options, configuration):
+    if not is_confirmed(options, configuration):
         return DECLINED
     golden = golden_of(ROOT) if _serves_own_models(configuration, plan) else []
     # Whoever asks was let in just now, or the functions have just been made.
@@ -105,6 +105,17 @@ def _deploy(
         release = Release(planner.names, planner.present, smoke, lambda line: out.print(line, soft_wrap=True))
         make_plan(out, planner, plan, release, options.canary)
     show_services(out, _services(planner))
+    return DONE
+
+
+def _roll_back(options: argparse.Namespace, configuration: Configuration, out: Console, planner: Planner) -> int:
+    changes = rollbacks(planner, options.only, options.rollback)
+    show_plan(out, changes)
+    if options.plan:
+        return PLANNED
+    if not is_confirmed(options, configuration):
+        return DECLINED
+    make_changes(out, planner, changes)
     return DONE
 
 
@@ -121,7 +132,7 @@ def _destroy(options: argparse.Namespace, configuration: Configuration, out: Con
         show_commands(out, planner.gcloud, changes)
     if options.plan:
         return PLANNED
-    if not _confirm(options, configuration):
+    if not is_confirmed(options, configuration):
         return DECLINED
     make_changes(out, planner, changes)
     return DONE
@@ -136,37 +147,6 @@ def _services(planner: Planner) -> dict[str, Deployed]:
 
 def _serves_own_models(configuration: Configuration, plan: Plan) -> bool:
     return not configuration.environment.models_dir and any(change.function == "predict" for change in plan.releases)
-
-
-def _confirm(options: argparse.Namespace, configuration: Configuration) -> bool:
-    """Ask, unless it was said already; a protected environment wants its project's id, whatever was said."""
-    of = configuration.environment
-    if of.protected:
-        sys.stdout.write(f"This is {of.name}. Type the project's id to go on: ")
-        sys.stdout.flush()
-        if sys.stdin.readline().strip() == of.project_id:
-            return True
-    elif options.yes:
-        return True
-    else:
-        sys.stdout.write("Go on? [y/N] ")
-        sys.stdout.flush()
-        if sys.stdin.readline().strip().lower() in ("y", "yes"):
-            return True
-    sys.stderr.write("nothing was changed\n")
-    return False
-
-
-def _check(options: argparse.Namespace, configuration: Configuration) -> None:
-    of, names = configuration.environment, [service.function for service in configuration.services]
-    problems = [
-        f"--only: expected some of {', '.join(names)}, got {name!r}" for name in options.only if name not in names
-    ]
-    if options.from_environment and options.from_environment != of.promote_from:
-        expected = of.promote_from or "nothing: this environment builds its own images"
-        problems.append(f"--from: PROMOTE_FROM in environments/{of.name}.env says {expected}")
-    if problems:
-        raise ConfigurationError(problems)
 
 
 def _commit() -> tuple[str, bool]:

@@ -1,7 +1,7 @@
 """IAM: which roles are granted and taken away, so that a policy grants our accounts what they need and no more."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from .changes import Change, create, delete
@@ -15,7 +15,7 @@ def bindings_of(policy: Mapping[str, Any]) -> set[Binding]:
     return {
         (binding["role"], member)
         for binding in policy.get("bindings", ())
-        if not binding.get("condition")
+        if not binding.get("condition") and "_withcond_" not in binding["role"]
         for member in binding.get("members", ())
     }
 
@@ -37,10 +37,16 @@ def binding_changes(
         owned: Whether a binding is ours to take away; others are left as they are.
     """
     present, wanted = bindings_of(policy), set(wanted)
+    # Where a policy has conditions, gcloud wants to be told that this binding has none; Pub/Sub's knows no conditions.
+    plain = command("add")
+    conditional = any(binding.get("condition") for binding in policy.get("bindings", ()))
+    none = ("--condition=None",) if conditional and plain[0] != "pubsub" and "--condition=None" not in plain else ()
     for role, member in sorted(wanted - present):
-        yield create(f"{what}: {role}", short(member), (*command("add"), f"--member={member}", f"--role={role}"))
+        yield create(f"{what}: {role}", short(member), (*plain, f"--member={member}", f"--role={role}", *none))
     for role, member in sorted(binding for binding in present - wanted if owned(binding)):
-        yield delete(f"{what}: {role}", short(member), (*command("remove"), f"--member={member}", f"--role={role}"))
+        yield delete(
+            f"{what}: {role}", short(member), (*command("remove"), f"--member={member}", f"--role={role}", *none)
+        )
 
 
 def short(member: str) -> str:
@@ -49,7 +55,6 @@ def short(member: str) -> str:
     return own[1] if own else member
 
 
-def is_account_of(project: str, prefix: str) -> Callable[[Binding], bool]:
-    """Return whether a binding's member is one of our own service accounts."""
-    start, end = f"serviceAccount:{prefix}", f"@{project}.iam.gserviceaccount.com"
-    return lambda binding: binding[1].startswith(start) and binding[1].endswith(end)
+def is_one_of(members: Collection[str]) -> Callable[[Binding], bool]:
+    """Return whether a binding's member is one of these: our own accounts, and no other that is named like them."""
+    return lambda binding: binding[1] in members

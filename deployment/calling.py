@@ -43,8 +43,8 @@ class Caller:
         self._tokens: dict[str, str] = {}
         self._client = httpx.Client(timeout=_CALL_SECONDS)
 
-    def ask(self, method: str, url: str, audience: str, body: Mapping[str, Any] | None = None) -> Any:
-        """Return what a function answers, as JSON.
+    def ask(self, method: str, url: str, audience: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Return what a function answers: a JSON object.
 
         Args:
             method: Of HTTP.
@@ -53,7 +53,7 @@ class Caller:
             body: Sent as JSON.
 
         Raises:
-            SmokeError: It answered with an error, with no JSON, or not at all.
+            SmokeError: It answered with an error, with something else, or not at all.
             RestError: The token could not be had.
         """
         headers = {"Authorization": f"Bearer {self._token(audience)}"}
@@ -61,11 +61,14 @@ class Caller:
         if not answer.is_success:
             raise SmokeError(f"{method} {url}: {answer.status_code} {_shown(answer.text)}", answer.status_code)
         try:
-            return answer.json()
+            said = answer.json()
         except ValueError:
-            raise SmokeError(f"{method} {url}: expected JSON, got {_shown(answer.text)}") from None
+            said = None
+        if not isinstance(said, dict):
+            raise SmokeError(f"{method} {url}: expected a JSON object, got {_shown(answer.text)}")
+        return said
 
-    def ask_until_known(self, url: str, audience: str) -> Any:
+    def ask_until_known(self, url: str, audience: str) -> dict[str, Any]:
         """Return what a new function answers: until Google knows everywhere what was granted, it is refused.
 
         Raises:

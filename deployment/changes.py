@@ -1,6 +1,6 @@
 """What is to be changed, as data: planned whole, shown, and only then made."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -49,6 +49,7 @@ class Change:
         after: As it is to be; empty for what is deleted.
         steps: What makes it, in order; each may be made again without harm.
         function: The folder's name, where it is a release of a function.
+        digests: Of its source and of its settings, where it is.
     """
 
     kind: Kind
@@ -57,6 +58,7 @@ class Change:
     after: str
     steps: tuple[Step, ...] = ()
     function: str | None = None
+    digests: tuple[str, str] = ("", "")
 
 
 def create(what: str, after: str, *steps: Step) -> Change:
@@ -72,12 +74,3 @@ def change(what: str, before: str, after: str, *steps: Step) -> Change:
 def delete(what: str, before: str, *steps: Step) -> Change:
     """Return the removal of what is not wanted any more."""
     return Change("delete", what, before, "", steps)
-
-
-def flags(values: Mapping[str, object]) -> Iterable[str]:
-    """Yield `--name=value` for each value, `--name` for True, and nothing for None or False."""
-    for name, value in values.items():
-        if value is True:
-            yield f"--{name}"
-        elif value is not None and value is not False:
-            yield f"--{name}={value}"

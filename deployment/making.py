@@ -30,9 +30,8 @@ def make_plan(out: Console, planner: Planner, plan: Plan, release: Release, perc
     deployed = [change for change in plan.releases if change.steps]
     release.deploy(deployed, lambda change: make_changes(out, planner, [change]))
     make_changes(out, planner, plan.callers)
-    functions = [change.function for change in plan.releases if change.function]
-    if functions:
-        release.give_traffic(functions, percent)
+    if plan.releases:
+        release.give_traffic(plan.releases, percent)
     make_changes(out, planner, plan.after)
 
 

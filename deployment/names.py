@@ -10,6 +10,8 @@ from .service_files import Service
 REPOSITORY = "nightshift"
 DEAD_LETTERS = "dead-letters"
 PREFIX = "nightshift-"
+# Of what we make, where Google keeps labels: nothing else is ever removed.
+LABEL = "--labels=managed-by=nightshift"
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,21 @@ class Names:
     def run_agent(self) -> str:
         """Cloud Run's own account, which fetches images, as IAM policies name it."""
         return f"serviceAccount:service-{self.project_number}@serverless-robot-prod.iam.gserviceaccount.com"
+
+    @cached_property
+    def roles(self) -> dict[str, str]:
+        """What each service account is for, by the end of its name."""
+        others = {
+            "build": "builds the images",
+            "push": "delivers Pub/Sub's messages",
+            "smoke": "tries a release before it gets traffic",
+        }
+        return {service.service: f"runs {service.service}" for service in self.services} | others
+
+    @cached_property
+    def members(self) -> frozenset[str]:
+        """Our service accounts as IAM policies name them."""
+        return frozenset(self.member(role) for role in self.roles)
 
     def url(self, service: str) -> str:
         """Return where a service answers; known before there is one."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from google.oauth2.credentials import Credentials
@@ -28,6 +29,8 @@ from .rest import Rest
 from .revisions_present import deployed
 from .sources import Source, make_source
 
+_TOKEN_KEPT = timedelta(minutes=30)
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -38,7 +41,7 @@ class Plan:
         releases: The functions.
         callers: Who may call them.
         after: What calls them: pushes and schedules.
-        same: How many functions stay as they are.
+        same: How many of the functions that were looked at stay as they are.
     """
 
     before: list[Change] = field(default_factory=list)
@@ -73,12 +76,13 @@ class Planner:
         self.present = Present(gcloud, self.rest, of.region, self.names.database)
         self._cloud_scheduler: CloudScheduler | None = None
 
-    def plan(self, only: Sequence[str], deployer: str) -> Plan:
+    def plan(self, only: Sequence[str], deployer: str, percent: int) -> Plan:
         """Return what differs.
 
         Args:
             only: The functions that may be released; none: all.
             deployer: The account that gcloud is signed in with.
+            percent: Of the traffic, that new revisions are to get.
 
         Raises:
             ServiceError: It could not be read, or it cannot be made as it is.
@@ -92,10 +96,11 @@ class Planner:
         before = [*changes_before_release(names, present), *smoke_changes(names, present, deployer)]
         if source_names:
             before += promotion_changes(names, source_names, present)
-        releases = list(release_changes(names, present, sources, origin))
+        releases = list(release_changes(names, present, sources, origin, percent))
         after = [*subscription_changes(names, present), *self._schedule_changes(self.configuration.jobs)]
-        same = len(names.services) - len(releases)
-        return Plan(before, releases, list(invoker_changes(names, present)), after, same)
+        released = {change.function for change in releases}
+        callers = list(invoker_changes(names, present, released))
+        return Plan(before, releases, callers, after, len(sources) - len(releases))
 
     def close(self) -> None:
         """Let go of the connections."""
@@ -111,9 +116,18 @@ class Planner:
         of = self.names.environment
         readable = "cloudscheduler.googleapis.com" in self.present.enabled
         emulator = read_settings().scheduler_emulator_host
-        credentials = None if emulator else Credentials(token=self.rest.token())  # type: ignore[no-untyped-call]
+        credentials = None if emulator else self._credentials()
         self._cloud_scheduler = CloudScheduler(of.project_id, of.region, emulator, credentials)
         return list(schedule_changes(self.names, jobs, self._cloud_scheduler, readable=readable))
+
+    def _credentials(self) -> Credentials:
+        """Return gcloud's own credentials, asked for again after a while: builds take their time."""
+
+        def refresh(_request: object, scopes: object) -> tuple[str, datetime]:
+            # Google's library compares with the time in UTC without its zone.
+            return self.rest.new_token(), datetime.now(UTC).replace(tzinfo=None) + _TOKEN_KEPT
+
+        return Credentials(token=None, refresh_handler=refresh)  # type: ignore[no-untyped-call]
 
     def _sources(self, only: Sequence[str]) -> dict[str, Source]:
         of = self.names.environment

@@ -47,7 +47,7 @@ class Present:
     def __init__(self, gcloud: Gcloud, rest: Rest, region: str, database: str) -> None:
         self.gcloud, self.rest, self._region = gcloud, rest, region
         self._database = database
-        self.enabled = self._enabled()
+        self.read_enabled()
         self._lists: dict[str, Any] = {}
         self._policies: dict[str, Resource] = {}
 
@@ -82,8 +82,7 @@ class Present:
         return {str(each["metadata"]["name"]): each for each in self["services"]}
 
     def forget(self, name: str) -> None:
-        """Have a list read again when it is next asked for, and every policy; its API has been enabled since."""
-        self.enabled.add(f"{_LISTS[name][0]}.googleapis.com")
+        """Have a list read again when it is next asked for, and every policy."""
         self._lists.pop(name, None)
         self._policies.clear()
 
@@ -106,9 +105,10 @@ class Present:
                 return {}
             raise
 
-    def _enabled(self) -> set[str]:
+    def read_enabled(self) -> None:
+        """Note which APIs are enabled now."""
         found = self.gcloud.read("services", "list", "--enabled")
-        return {each["config"]["name"] for each in found}
+        self.enabled = {str(each["config"]["name"]) for each in found}
 
     def _list(self, name: str) -> Any:
         if name in _MONITORING:

@@ -5,7 +5,8 @@ import re
 _SHOWN_CHARS = 500
 # Google refuses for a while and then does not: too much at once, or what two change at the same time.
 PASSING = re.compile(
-    r"\b(429|503|RESOURCE_EXHAUSTED|UNAVAILABLE|ABORTED|rateLimitExceeded)\b|concurrent policy changes|try again"
+    r"\b(429|503|RESOURCE_EXHAUSTED|UNAVAILABLE|ABORTED|rateLimitExceeded)\b|concurrent policy changes"
+    r"|try again|underlying data changed|contention"
 )
 # What was made a moment ago is not known everywhere.
 SETTLING = re.compile(
@@ -13,7 +14,7 @@ SETTLING = re.compile(
     r"|may take (a few|several) minutes"
 )
 # One that is used up for the day looks like one that is used up for the minute, and does not pass.
-QUOTA = re.compile(r"[Qq]uota")
+QUOTA = re.compile(r"[Qq]uota exceeded(?!.*per minute)|QUOTA_EXCEEDED|exceeded.*[Qq]uota")
 _PERMISSION = re.compile(r"\b(403|PERMISSION_DENIED)\b|does not have permission")
 _SIGN_IN = re.compile(r"gcloud auth login|invalid_grant|UNAUTHENTICATED|Reauthentication|no active account", re.I)
 _ADVICE = (

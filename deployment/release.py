@@ -13,7 +13,6 @@ from .revisions_present import CANDIDATE, LIVE, PREVIOUS, Deployed, deployed
 from .smoke import Smoke
 
 _BUILDS_AT_ONCE = 4
-_WHOLE = 100
 
 
 class ReleaseError(ServiceError):
@@ -41,32 +40,47 @@ class Release:
         Raises:
             ReleaseError: Some could not be deployed; names each, and why.
         """
+        if "run.googleapis.com" not in self._present.enabled:
+            self._present.read_enabled()
         with ThreadPoolExecutor(_BUILDS_AT_ONCE) as pool:
             failures = [error for error in pool.map(lambda change: _tried(run, change), changes) if error]
         self._present.forget("services")
         if failures:
             raise ReleaseError("; ".join(failures))
 
-    def give_traffic(self, functions: Sequence[str], percent: int) -> None:
+    def give_traffic(self, changes: Sequence[Change], percent: int) -> None:
         """Try the candidates, give them traffic, and try them again where everybody gets them.
 
         Args:
-            functions: Those that were deployed, or that wait for the rest of their traffic.
+            changes: Of those that were deployed, or that wait for the rest of their traffic.
             percent: Of the traffic, that the new revisions get; the others keep the rest.
 
         Raises:
             ReleaseError: Something did not do what it is for; the traffic is where it was.
         """
         before = self._deployed()
-        candidates = {name: self._candidate_url(before[self._services[name]]) for name in functions}
+        now = {change.function: before[self._services[change.function]] for change in changes if change.function}
+        self._check_nobody_else(changes, now)
+        candidates = {name: self._candidate_url(each) for name, each in now.items()}
         self._try(candidates, before, "before it gets traffic")
-        moved = [name for name in functions if self._move(before[self._services[name]], self._services[name], percent)]
         try:
-            self._try({name: before[self._services[name]].url for name in functions}, before, "with its traffic")
-        except ReleaseError:
-            for name in moved:
-                self._restore(self._services[name], before[self._services[name]])
+            for name, each in now.items():
+                self._move(each, self._services[name], each.split(percent))
+            # With a share of the traffic the service's own URL may lead to either revision.
+            urls = {name: each.url if len(each.split(percent)) == 1 else candidates[name] for name, each in now.items()}
+            self._try(urls, before, "with its traffic")
+        except BaseException:
+            self._restore(now)
             raise
+
+    def _check_nobody_else(self, changes: Sequence[Change], now: Mapping[str, Deployed]) -> None:
+        others = [
+            change.what
+            for change in changes
+            if change.function and change.digests != (now[change.function].source, now[change.function].settings)
+        ]
+        if others:
+            raise ReleaseError(f"{', '.join(others)}: somebody else has deployed meanwhile; plan again")
 
     def _try(self, urls: Mapping[str, str], services: Mapping[str, Deployed], when: str) -> None:
         audiences = {
@@ -76,29 +90,34 @@ class Release:
             for line in self._smoke.try_all(urls, audiences):
                 self._say(f"  tried {when}: {line}")
         except ServiceError as error:
-            raise ReleaseError(f"tried {when}: {error.message} | the traffic is where it was") from error
+            raise ReleaseError(f"tried {when}: {error.message} | the traffic stays where it was") from error
 
-    def _move(self, now: Deployed, service: str, percent: int) -> bool:
-        """Give the newest revision its share, and say whether that changed anything."""
-        former = now.former
-        share = percent if former else _WHOLE
-        wanted = {now.latest: share, **({former: _WHOLE - share} if former and share < _WHOLE else {})}
-        if now.is_released or (share < _WHOLE and now.traffic == wanted):
-            return False
-        split = ",".join(f"{name}={each}" for name, each in wanted.items())
-        tags = {LIVE: now.latest} if share == _WHOLE else {}
-        tags |= {PREVIOUS: former} if former else {}
+    def _move(self, now: Deployed, service: str, wanted: Mapping[str, int]) -> None:
+        if now.is_released or (len(wanted) > 1 and now.traffic == wanted):
+            return
+        tags = {LIVE: now.latest} if len(wanted) == 1 else {}
+        tags |= {PREVIOUS: now.former} if now.former else {}
         flag = ",".join(f"{tag}={revision}" for tag, revision in tags.items() if now.tags.get(tag) != revision)
-        tagging = (f"--update-tags={flag}",) if flag else ()
-        self._gcloud.run(traffic_command(self._names, service, f"--to-revisions={split}", *tagging))
-        self._say(f"  {service}: {split.replace('=', ' ').replace(',', ' %, ')} %")
-        return True
+        self._send(service, wanted, *((f"--update-tags={flag}",) if flag else ()))
+        self._say(f"  {service}: {', '.join(f'{name} {percent} %' for name, percent in wanted.items())}")
 
-    def _restore(self, service: str, before: Deployed) -> None:
-        split, live = ",".join(f"{name}={each}" for name, each in before.traffic.items()), before.tags.get(LIVE)
-        tagging = f"--update-tags={LIVE}={live}" if live else f"--remove-tags={LIVE}"
-        self._gcloud.run(traffic_command(self._names, service, f"--to-revisions={split}", tagging))
-        self._say(f"  {service}: put back to {split}")
+    def _restore(self, before: Mapping[str, Deployed]) -> None:
+        """Put traffic and tags back to what they were; one service that fails keeps no other from it."""
+        for function, each in before.items():
+            service, kept = self._services[function], {tag: each.tags.get(tag) for tag in (LIVE, PREVIOUS)}
+            there = ",".join(f"{tag}={revision}" for tag, revision in kept.items() if revision)
+            gone = ",".join(tag for tag, revision in kept.items() if not revision)
+            try:
+                self._send(
+                    service, each.traffic, *((f"--update-tags={there}",) if there else (f"--remove-tags={gone}",))
+                )
+                self._say(f"  {service}: put back to {', '.join(f'{name} {n} %' for name, n in each.traffic.items())}")
+            except ServiceError as error:
+                self._say(f"  {service}: could not be put back: {error.message}")
+
+    def _send(self, service: str, split: Mapping[str, int], *flags: str) -> None:
+        text = ",".join(f"{name}={percent}" for name, percent in split.items())
+        self._gcloud.run(traffic_command(self._names, service, f"--to-revisions={text}", *flags))
 
     def _deployed(self) -> dict[str, Deployed]:
         self._present.forget("services")

@@ -1,7 +1,7 @@
 """Which functions are released, and the command that makes each one's candidate."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from shared.errors import ConfigurationError
@@ -34,7 +34,7 @@ class Origin:
 
 
 def release_changes(
-    names: Names, present: Present, sources: Mapping[str, Source], origin: Origin | None
+    names: Names, present: Present, sources: Mapping[str, Source], origin: Origin | None, percent: int
 ) -> Iterator[Change]:
     """Yield a change for each function whose code, settings or traffic differ.
 
@@ -43,6 +43,7 @@ def release_changes(
         present: The project.
         sources: What would be uploaded, by function; those that are not released are left out.
         origin: Where the images come from; None: they are built here.
+        percent: Of the traffic, that new revisions are to get.
 
     Raises:
         ConfigurationError: The other environment does not run what would be released.
@@ -53,7 +54,7 @@ def release_changes(
         if service.function in sources:
             found = there.get(service.service)
             now = deployed(found) if found else None
-            release = _Release(names, service, sources[service.function], origin)
+            release = _Release(names, service, sources[service.function], origin, percent)
             image = release.image(now, problems)
             change = None if image is None else release.change(now, present_settings(found) if found else None, image)
             if change:
@@ -63,7 +64,8 @@ def release_changes(
 
 
 class _Release:
-    def __init__(self, names: Names, service: Service, source: Source, origin: Origin | None) -> None:
+    def __init__(self, names: Names, service: Service, source: Source, origin: Origin | None, percent: int) -> None:
+        self._percent = percent
         self._names, self._service, self._source, self._origin = names, service, source, origin
         if source.tensorflow:
             memory = names.environment.memory.get(service.function, service.memory)
@@ -82,41 +84,51 @@ class _Release:
             runs = f"runs {there.source or 'what something else deployed'}" if there else "runs none"
             problems.append(
                 f"{name}: expected an image of this code, {self._source.digest}, in {self._origin.name}, which {runs}: "
-                f"./deploy.sh {self._origin.name} first"
+                f"./deploy.sh {self._origin.name} first; PYTHON_RUNTIME and the models have to be the same there"
             )
             return None
-        if not there.is_released:
+        if there.created != there.latest or not there.is_released:
             problems.append(f"{name}: expected its newest revision to be released in {self._origin.name} first")
             return None
         return _by_digest(there.image)
 
     def change(self, now: Deployed | None, present: Settings | None, image: str) -> Change | None:
         """Return the change that releases the function; None if all is as it is to be."""
-        what, digest = f"function {self._service.service}", settings_digest(self._settings)
-        steps = (self._command(image, is_new=now is None),)
         after = {"source": self._source.digest, **self._settings}
+        # A service none of whose revisions was ever ready takes no candidate beside them.
+        steps = (self._command(image, is_new=now is None or not now.latest),)
         if now is None or present is None:
-            note = ", ".join(f"{name} {after[name]}" for name in ("source", "memory", "concurrency"))
-            return Change("create", what, "", note + self._tensorflow_note(), steps, self._service.function)
+            return self._change("create", "", after, ("source", "memory", "concurrency"), steps)
         before = {"source": now.source or "another's", **present}
         differing = [name for name in sorted({*before, *after}) if before.get(name) != after.get(name)]
         if now.created != now.latest:
             before["revision"], after["revision"] = f"{now.created} is not ready", "a new one"
             differing.append("revision")
-        by_hand = now.settings == digest and present != self._settings
-        kind: Kind = "drift" if by_hand else "change"
         if differing:
-            old, new = (
-                ", ".join(f"{name} {each.get(name, 'unset')}" for name in differing) for each in (before, after)
-            )
-            return Change(kind, what, old, new + self._tensorflow_note(), steps, self._service.function)
-        if now.is_released:
+            by_hand = now.settings == settings_digest(self._settings) and present != self._settings
+            return self._change("drift" if by_hand else "change", _text(before, differing), after, differing, steps)
+        return self._traffic_change(now)
+
+    def _change(
+        self, kind: Kind, before: str, after: Settings, names: Sequence[str], steps: tuple[Command, ...]
+    ) -> Change:
+        needing = self._source.tensorflow
+        note = f", with TensorFlow for {', '.join(needing)}" if needing else ""
+        what, becomes = f"function {self._service.service}", _text(after, names) + note
+        return Change(kind, what, before, becomes, steps, self._service.function, self._digests)
+
+    def _traffic_change(self, now: Deployed) -> Change | None:
+        wanted = now.split(self._percent)
+        if now.is_released or (len(wanted) > 1 and now.traffic == wanted):
             return None
-        old = ", ".join(f"{name} {percent} %" for name, percent in now.traffic.items()) or "none"
-        old += ", not tried" if now.traffic == {now.latest: 100} else ""
-        return Change(
-            "change", f"traffic of {self._service.service}", old, f"{now.latest} 100 %", (), self._service.function
-        )
+        is_untried = now.traffic == {now.latest: 100}
+        before, after = (_text({k: f"{v} %" for k, v in each.items()}, list(each)) for each in (now.traffic, wanted))
+        what, before = f"traffic of {self._service.service}", before + (", not tried" if is_untried else "")
+        return Change("change", what, before, after, (), self._service.function, self._digests)
+
+    @property
+    def _digests(self) -> tuple[str, str]:
+        return self._source.digest, settings_digest(self._settings)
 
     def _command(self, image: str, *, is_new: bool) -> Command:
         service, of = self._service, self._names.environment
@@ -129,9 +141,9 @@ class _Release:
             *("run", "deploy", service.service, f"--region={of.region}", *built, f"--base-image={of.python_runtime}"),
             *setting_flags(self._settings),
             "--labels=" + ",".join(f"{name}={value}" for name, value in labels.items()),
-            "--no-allow-unauthenticated",
-            # The first revision of all gets the traffic whatever is said; nobody may call it yet.
-            *(() if is_new else ("--no-traffic", f"--tag={CANDIDATE}")),
+            # The first revision of all gets the traffic whatever is said, and nobody may call it yet. Later that flag
+            # would put out those whom INVOKERS_ lets in.
+            *(("--no-allow-unauthenticated",) if is_new else ("--no-traffic", f"--tag={CANDIDATE}")),
             "--format=none",
         )
 
@@ -143,8 +155,9 @@ class _Release:
             *(f"--image={names.image(service.service)}", f"--build-service-account={builder}"),
         )
 
-    def _tensorflow_note(self) -> str:
-        return f", with TensorFlow for {', '.join(self._source.tensorflow)}" if self._source.tensorflow else ""
+
+def _text(values: Mapping[str, str], names: Sequence[str]) -> str:
+    return ", ".join(f"{name} {values.get(name, 'unset')}" for name in names) or "none"
 
 
 def _by_digest(image: str) -> str:

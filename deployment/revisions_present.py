@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from .present import Resource
 
 SOURCE, SETTINGS = "nightshift-source", "nightshift-settings"
+_WHOLE = 100
 # Tags: what is tried, what was tried and found good, and what was that before.
 CANDIDATE, LIVE, PREVIOUS = "candidate", "live", "previous"
 
@@ -39,6 +40,11 @@ class Deployed:
     def is_released(self) -> bool:
         """Whether the newest revision was tried and found good, and gets all of the traffic."""
         return self.traffic == {self.latest: 100} and self.tags.get(LIVE) == self.latest
+
+    def split(self, percent: int) -> dict[str, int]:
+        """Return the traffic that gives the newest revision a share, and the rest to the one before it."""
+        former = self.former if percent < _WHOLE else None
+        return {self.latest: percent, former: _WHOLE - percent} if former else {self.latest: _WHOLE}
 
     @property
     def former(self) -> str | None:

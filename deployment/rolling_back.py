@@ -2,20 +2,19 @@
 
 from collections.abc import Sequence
 
-from rich.console import Console
-
 from shared.errors import ConfigurationError
 
+from .changes import Change, change
+from .names import Names
 from .planning import Planner
 from .release import traffic_command
-from .revisions_present import LIVE, PREVIOUS, deployed
+from .revisions_present import LIVE, PREVIOUS, Deployed, deployed
 
 
-def roll_back(out: Console, planner: Planner, only: Sequence[str], revision: str) -> None:
-    """Give all traffic to an earlier revision; the one that had it becomes the previous one.
+def rollbacks(planner: Planner, only: Sequence[str], revision: str) -> list[Change]:
+    """Return what gives all traffic to an earlier revision; the one that had it becomes the previous one.
 
     Args:
-        out: Is told what happens.
         planner: Knows the project.
         only: Which functions; none: all that have a previous revision.
         revision: Of one function; empty: the one that had the traffic before.
@@ -35,11 +34,15 @@ def roll_back(out: Console, planner: Planner, only: Sequence[str], revision: str
         targets = {name: target for name, target in targets.items() if services[name].traffic != {target: 100}}
     if not targets:
         raise ConfigurationError(["--rollback: expected a revision that had the traffic before; there is none"])
-    for name, target in sorted(targets.items()):
-        now = max(services[name].traffic, key=lambda each: services[name].traffic[each], default=None)
-        tags = (f"--update-tags={LIVE}={target}" + (f",{PREVIOUS}={now}" if now and now != target else ""),)
-        planner.gcloud.run(traffic_command(names, name, f"--to-revisions={target}=100", *tags))
-        out.print(f"{name}: all traffic to {target}")
+    return [_change(names, name, services[name], target) for name, target in sorted(targets.items())]
+
+
+def _change(names: Names, service: str, there: Deployed, target: str) -> Change:
+    now = max(there.traffic, key=lambda each: there.traffic[each], default=None)
+    tags = f"--update-tags={LIVE}={target}" + (f",{PREVIOUS}={now}" if now and now != target else "")
+    before = ", ".join(f"{name} {percent} %" for name, percent in there.traffic.items()) or "none"
+    step = traffic_command(names, service, f"--to-revisions={target}=100", tags)
+    return change(f"traffic of {service}", before, f"{target} 100 %", step)
 
 
 def _owner(planner: Planner, services: list[str], revision: str) -> str:

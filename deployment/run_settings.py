@@ -32,6 +32,7 @@ def wanted_settings(names: Names, service: Service) -> Settings:
         "max-instances": str(of.max_instances.get(function, service.max_instances)),
         "service-account": names.account(service.service),
         "ingress": "all",
+        "invoker-iam-check": "on",
         "startup-path": service.startup_path,
         "cloud-sql": of.cloud_sql_instance if service.database != "none" else "",
     }
@@ -73,6 +74,7 @@ def present_settings(there: Resource) -> Settings:
         "max-instances": notes.get("autoscaling.knative.dev/maxScale", ""),
         "service-account": spec.get("serviceAccountName", ""),
         "ingress": service_notes.get("run.googleapis.com/ingress", "all"),
+        "invoker-iam-check": "off" if service_notes.get("run.googleapis.com/invoker-iam-disabled") == "true" else "on",
         "startup-path": probe.get("path", ""),
         "cloud-sql": notes.get("run.googleapis.com/cloudsql-instances", ""),
     }
@@ -99,8 +101,10 @@ def setting_flags(settings: Settings) -> Iterator[str]:
     yield f"--set-env-vars={_joined({k[4:]: v for k, v in settings.items() if k.startswith('env ')})}"
     secrets = {k[7:]: f"{v}:latest" for k, v in settings.items() if k.startswith("secret ")}
     yield f"--set-secrets={_joined(secrets)}" if secrets else "--clear-secrets"
-    if settings["cloud-sql"]:
-        yield f"--set-cloudsql-instances={settings['cloud-sql']}"
+    database = settings["cloud-sql"]
+    yield f"--set-cloudsql-instances={database}" if database else "--clear-cloudsql-instances"
+    # Somebody may have opened the service to anybody with this check, past every policy.
+    yield "--invoker-iam-check"
 
 
 def _joined(values: Mapping[str, str]) -> str:

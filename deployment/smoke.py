@@ -75,6 +75,7 @@ class Smoke:
             "expires_at": (datetime.now(UTC) + _KEPT).isoformat(),
         }
         stored = self._caller.ask("POST", f"{store}/", audiences["store_result"], body)
+        _check(isinstance(stored.get("id"), str), "store_result: answers with the result's id", stored)
         found = self._caller.ask("GET", f"{find}/{stored['id']}", audiences["list_results"])
         same = all(found.get(name) == body[name] for name in ("instances", "predictions", "labels"))
         _check(same, "list_results: finds what was stored, as it was", found)

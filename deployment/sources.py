@@ -8,7 +8,7 @@ from typing import Any
 
 from functions._staging.stage import stage
 from shared.config import ROOT
-from shared.errors import ServiceError
+from shared.errors import ConfigurationError, ServiceError
 
 from .digests import folder_digest
 from .environment import Environment
@@ -45,7 +45,9 @@ def make_source(service: Service, environment: Environment, gcloud: Gcloud, root
         ServiceError: The models' bucket cannot be read.
     """
     needing = tuple(_needing_tensorflow(environment, gcloud, root)) if service.models else ()
-    folder = stage(service.function, root / "build" / service.function, root, tensorflow=bool(needing))
+    # One folder an environment: two deployments at a time are of two environments.
+    place = root / "build" / environment.name / service.function
+    folder = stage(service.function, place, root, tensorflow=bool(needing))
     return Source(folder, folder_digest(folder, also=environment.python_runtime), needing)
 
 
@@ -71,9 +73,17 @@ def _manifests_of_bucket(url: str, gcloud: Gcloud) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for version in sorted(versions):
         described = f"{version}/model.json" in paths
-        found[version] = json.loads(gcloud.run(("storage", "cat", f"{url}/{version}/model.json"))) if described else {}
+        where = f"{url}/{version}/model.json"
+        found[version] = _read(gcloud.run(("storage", "cat", where)), version) if described else {}
     return found
 
 
 def _manifest(path: Path) -> dict[str, Any]:
-    return dict(json.loads(path.read_text("utf-8"))) if path.exists() else {}
+    return _read(path.read_text("utf-8"), f"{path.parent.parent.name}/{path.parent.name}") if path.exists() else {}
+
+
+def _read(text: str, version: str) -> dict[str, Any]:
+    try:
+        return dict(json.loads(text))
+    except ValueError as error:
+        raise ConfigurationError([f"model {version}: model.json: expected a JSON object, {error}"]) from None

@@ -2,31 +2,25 @@
 
 from collections.abc import Iterator
 
-from deployment.bindings import Binding, binding_changes, is_account_of
+from deployment.bindings import Binding, binding_changes, is_one_of
 from deployment.changes import Change, create
 from deployment.gcloud import Command
 from deployment.names import PREFIX, Names
 from deployment.present import Present
 
 _DATABASE_ROLES = {"read": "roles/datastore.viewer", "write": "roles/datastore.user"}
-_OTHERS = {
-    "build": "builds the images",
-    "push": "delivers Pub/Sub's messages",
-    "smoke": "tries a release before it gets traffic",
-}
 _TOKEN_CREATOR = "roles/iam.serviceAccountTokenCreator"  # noqa: S105 - a role
 
 
 def account_changes(names: Names, present: Present) -> Iterator[Change]:
     """Yield the accounts that are missing, and the project's grants that are missing or too many."""
     there = present.named("accounts", "email")
-    descriptions = {service.service: f"runs {service.service}" for service in names.services} | _OTHERS
-    for role, description in descriptions.items():
+    for role, description in names.roles.items():
         if names.account(role) not in there:
             make: Command = ("iam", "service-accounts", "create", f"{PREFIX}{role}", f"--display-name={description}")
             yield create("service account", f"{PREFIX}{role}", make)
     policy = present.project_policy
-    owned = is_account_of(names.project, PREFIX)
+    owned = is_one_of(names.members)
 
     def command(verb: str) -> Command:
         return ("projects", f"{verb}-iam-policy-binding", names.project, "--condition=None", "--format=none")

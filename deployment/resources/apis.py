@@ -1,8 +1,7 @@
-"""The APIs of a project, and Pub/Sub's own account in it."""
+"""The APIs of a project."""
 
 from collections.abc import Iterator
 
-from deployment.bindings import short
 from deployment.changes import Change, create
 from deployment.names import Names
 from deployment.present import Present
@@ -24,7 +23,3 @@ def api_changes(names: Names, present: Present) -> Iterator[Change]:
         yield create(
             "APIs", ", ".join(missing), ("services", "enable", *(f"{name}.googleapis.com" for name in missing))
         )
-    if "pubsub" in missing:
-        # Dead letters are moved by this account, which is to be granted that before it has ever done anything.
-        identity = ("beta", "services", "identity", "create", "--service=pubsub.googleapis.com")
-        yield create("Pub/Sub's own account", short(names.pubsub_agent), identity)

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
-from deployment.bindings import Binding, binding_changes, is_account_of
+from deployment.bindings import Binding, binding_changes, is_one_of
 from deployment.changes import Change, create
 from deployment.gcloud import Command
-from deployment.names import PREFIX, Names
+from deployment.names import Names
 from deployment.present import Present
 
 _OBJECT_ROLES = {"read": "roles/storage.objectViewer", "write": "roles/storage.objectUser"}
@@ -28,7 +28,7 @@ def bucket_changes(names: Names, present: Present) -> Iterator[Change]:
         def command(verb: str, bucket: str = bucket) -> Command:
             return ("storage", "buckets", f"{verb}-iam-policy-binding", f"gs://{bucket}", "--format=none")
 
-        owned = is_account_of(names.project, PREFIX)
+        owned = is_one_of(names.members)
         yield from binding_changes(f"bucket {bucket}", policy, bindings, command, owned)
 
 

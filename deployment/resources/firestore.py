@@ -5,14 +5,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from deployment.changes import Action, Call, Change, change, create, delete
+from deployment.changes import Call, Change, change, create, delete
 from deployment.gcloud import Command
 from deployment.names import Names
 from deployment.present import Present, Resource
-from deployment.rest import RestError
 from shared.config import ROOT
+from shared.errors import ConfigurationError
 
-_RULES = "https://firebaserules.googleapis.com/v1/projects"
+from .firestore_rules import rule_changes
+
 _ADMIN = "https://firestore.googleapis.com/v1/projects"
 
 
@@ -24,7 +25,7 @@ def firestore_changes(names: Names, present: Present, root: Path = ROOT) -> Iter
     yield from _database_changes(names, present)
     yield from _index_changes(names, wanted["indexes"], present)
     yield from _field_changes(names, wanted["fieldOverrides"], present)
-    yield from _rule_changes(names, present, (root / "firestore.rules").read_text("utf-8"))
+    yield from rule_changes(names, present, (root / "firestore.rules").read_text("utf-8"))
 
 
 def _database_changes(names: Names, present: Present) -> Iterator[Change]:
@@ -37,6 +38,12 @@ def _database_changes(names: Names, present: Present) -> Iterator[Change]:
             "Firestore database", f"{names.database} in {place}", (*make, "--type=firestore-native", *protection)
         )
         return
+    wrong = {
+        "type": ("FIRESTORE_NATIVE", there.get("type", "")),
+        "FIRESTORE_LOCATION": (there.get("locationId", ""), place),
+    }
+    if problems := [f"{name}: expected {one}, got {other}" for name, (one, other) in wrong.items() if one != other]:
+        raise ConfigurationError([f"Firestore database {names.database}: {each}" for each in problems])
     is_protected = there.get("deleteProtectionState") == "DELETE_PROTECTION_ENABLED"
     if protected and not is_protected:
         alter = ("firestore", "databases", "update", f"--database={names.database}", "--delete-protection")
@@ -94,44 +101,6 @@ def _field_changes(names: Names, wanted: list[Resource], present: Present) -> It
         if each.get("ttl") and not there.get((group, path), {}).get("ttlConfig"):
             make = ("firestore", "fields", "ttls", "update", path, f"--collection-group={group}", "--enable-ttl")
             yield create("Firestore expiry", f"{group} by {path}", (*make, f"--database={names.database}", "--async"))
-
-
-def _rule_changes(names: Names, present: Present, wanted: str) -> Iterator[Change]:
-    there = _present_rules(names, present)
-    if there == wanted:
-        return
-    release = f"{_RULES}/{names.project}/releases/cloud.firestore"
-
-    def publish() -> None:
-        source = {"source": {"files": [{"name": "firestore.rules", "content": wanted}]}}
-        made = present.rest.send("POST", f"{_RULES}/{names.project}/rulesets", source)
-        body = {"name": f"projects/{names.project}/releases/cloud.firestore", "rulesetName": made["name"]}
-        try:
-            present.rest.send("PATCH", release, {"release": body})
-        except RestError as error:
-            if error.status_code != 404:
-                raise
-            present.rest.send("POST", f"{_RULES}/{names.project}/releases", body)
-
-    step = Action(f"POST {_RULES}/{names.project}/rulesets, and release it as cloud.firestore", publish)
-    if there is None:
-        yield create("Firestore rules", "firestore.rules", step)
-    else:
-        yield change("Firestore rules", "other rules", "firestore.rules", step)
-
-
-def _present_rules(names: Names, present: Present) -> str | None:
-    """Return the text of the rules that are in force, or None."""
-    if "firebaserules.googleapis.com" not in present.enabled:
-        return None
-    try:
-        release = present.rest.get(f"{_RULES}/{names.project}/releases/cloud.firestore")
-        ruleset = present.rest.get(f"https://firebaserules.googleapis.com/v1/{release['rulesetName']}")
-    except RestError as error:
-        if error.status_code == 404:
-            return None
-        raise
-    return "".join(file["content"] for file in ruleset["source"]["files"])
 
 
 def _is_exempt(field: Resource) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from deployment.bindings import binding_changes
 from deployment.changes import Change, create
 from deployment.gcloud import Command
-from deployment.names import REPOSITORY, Names
+from deployment.names import LABEL, REPOSITORY, Names
 from deployment.present import Present
 
 _REGISTRY = "https://artifactregistry.googleapis.com/v1/projects"
@@ -16,7 +16,7 @@ def image_changes(names: Names, present: Present) -> Iterator[Change]:
     if names.environment.promote_from or REPOSITORY in present.named("repositories"):
         return
     make: Command = ("artifacts", "repositories", "create", REPOSITORY, "--repository-format=docker")
-    yield create("image repository", REPOSITORY, (*make, f"--location={names.environment.region}"))
+    yield create("image repository", REPOSITORY, (*make, f"--location={names.environment.region}", LABEL))
 
 
 def promotion_changes(names: Names, source: Names, present: Present) -> Iterator[Change]:

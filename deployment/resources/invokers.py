@@ -1,6 +1,6 @@
 """Who may call each function: the files' people, the functions that need it, Pub/Sub's pushes and the smoke tests."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from deployment.bindings import Binding, binding_changes
 from deployment.changes import Change, change
@@ -19,11 +19,21 @@ def policy_url(names: Names, service: str) -> str:
     return f"https://run.googleapis.com/v1/{place}/services/{service}:getIamPolicy"
 
 
-def invoker_changes(names: Names, present: Present) -> Iterator[Change]:
-    """Yield what lets exactly those call a function who may; whoever else was let in by hand is put out again."""
+def invoker_changes(names: Names, present: Present, released: Collection[str | None]) -> Iterator[Change]:
+    """Yield what lets exactly those call a function who may; whoever else was let in by hand is put out again.
+
+    Args:
+        names: Of the environment.
+        present: The project.
+        released: The functions that are being released; of the others only those that are there can be called.
+    """
     there = present.named_services()
     place = f"--region={names.environment.region}"
     for service in names.services:
+        if service.service not in there and service.function not in released:
+            continue
+        if service.function == "web" and names.environment.web_access == "iap":
+            yield from _iap_changes(names, service, there.get(service.service, {}))
         policy = present.policy(policy_url(names, service.service)) if service.service in there else {}
 
         def command(verb: str, name: str = service.service) -> Command:
@@ -31,8 +41,6 @@ def invoker_changes(names: Names, present: Present) -> Iterator[Change]:
 
         wanted = {(_INVOKER, member) for member in _members(names, service)}
         yield from binding_changes(f"callers of {service.service}", policy, wanted, command, _is_invoker)
-        if service.function == "web" and names.environment.web_access == "iap":
-            yield from _iap_changes(names, service, there.get(service.service, {}))
 
 
 def is_public(names: Names, service: Service) -> bool:

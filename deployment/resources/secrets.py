@@ -3,15 +3,17 @@
 import secrets as random_secrets
 from collections.abc import Iterator
 
-from deployment.bindings import binding_changes, is_account_of
+from deployment.bindings import binding_changes, is_one_of
 from deployment.changes import Change, Secret, create
 from deployment.gcloud import Command
-from deployment.names import PREFIX, Names
+from deployment.names import LABEL, Names
 from deployment.present import Present
+from deployment.rest import RestError
 from shared.errors import ConfigurationError
 
 _ACCESSOR = "roles/secretmanager.secretAccessor"
 _MADE_HERE = {"page-token-key"}
+_SECRETS = "https://secretmanager.googleapis.com/v1"
 _KEY_BYTES = 32
 
 
@@ -31,18 +33,35 @@ def secret_changes(names: Names, present: Present) -> Iterator[Change]:
             ]
         )
     for name, members in readers.items():
+        secret = f"{_SECRETS}/projects/{names.project}/secrets/{name}"
+        value = Secret(("secrets", "versions", "add", name, "--data-file=-"), _made_value)
         if name not in there:
-            make: Command = ("secrets", "create", name, "--replication-policy=automatic", "--data-file=-")
-            yield create("secret", name, Secret(make, lambda: random_secrets.token_urlsafe(_KEY_BYTES)))
-        url = f"https://secretmanager.googleapis.com/v1/projects/{names.project}/secrets/{name}:getIamPolicy"
-        policy = present.policy(url) if name in there else {}
+            make: Command = ("secrets", "create", name, "--replication-policy=automatic", LABEL)
+            yield create("secret", name, make, value)
+        elif name in _MADE_HERE and not _has_value(present, secret):
+            yield create("secret", f"{name}, its value", value)
+        policy = present.policy(f"{secret}:getIamPolicy") if name in there else {}
 
         def command(verb: str, name: str = name) -> Command:
             return ("secrets", f"{verb}-iam-policy-binding", name, "--format=none")
 
-        owned = is_account_of(names.project, PREFIX)
+        owned = is_one_of(names.members)
         wanted = {(_ACCESSOR, member) for member in members}
         yield from binding_changes(f"secret {name}", policy, wanted, command, owned)
+
+
+def _made_value() -> str:
+    return random_secrets.token_urlsafe(_KEY_BYTES)
+
+
+def _has_value(present: Present, secret: str) -> bool:
+    """Say whether a secret has a value; it has none if making it was interrupted."""
+    try:
+        return present.rest.get(f"{secret}/versions/latest").get("state") == "ENABLED"
+    except RestError as error:
+        if error.status_code == 404:
+            return False
+        raise
 
 
 def _readers(names: Names) -> dict[str, set[str]]:

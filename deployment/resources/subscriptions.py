@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from deployment.bindings import binding_changes
 from deployment.changes import Change, change, create
 from deployment.gcloud import Command
-from deployment.names import DEAD_LETTERS, Names
+from deployment.names import DEAD_LETTERS, LABEL, Names
 from deployment.present import Present, Resource
 from deployment.service_files import Service
 
@@ -35,8 +35,14 @@ def subscription_changes(names: Names, present: Present) -> Iterator[Change]:
 def _subscription_changes(names: Names, topic: str, service: Service, there: Resource | None) -> Iterator[Change]:
     what, settings = f"subscription {service.service}", _settings(names, topic, service)
     if there is None:
-        make = ("pubsub", "subscriptions", "create", service.service, f"--topic={topic}", *_flags(settings))
+        make = ("pubsub", "subscriptions", "create", service.service, f"--topic={topic}", *_flags(settings), LABEL)
         yield create(what, f"{topic} to {settings['push-endpoint']}", make)
+        return
+    if there["topic"].rpartition("/")[2] != topic:
+        # A topic that was deleted takes its subscriptions with it, whatever is made in its name later.
+        remove: Command = ("pubsub", "subscriptions", "delete", service.service)
+        make = ("pubsub", "subscriptions", "create", service.service, f"--topic={topic}", *_flags(settings), LABEL)
+        yield change(what, there["topic"], f"{topic} to {settings['push-endpoint']}", remove, make)
         return
     present = _present_settings(there)
     differing = [name for name in settings if settings[name] != present[name]]

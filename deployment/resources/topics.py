@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator, Set
 
-from deployment.bindings import Binding, binding_changes, is_account_of
+from deployment.bindings import Binding, binding_changes, is_one_of, short
 from deployment.changes import Change, create
 from deployment.gcloud import Command
-from deployment.names import DEAD_LETTERS, PREFIX, Names
+from deployment.names import DEAD_LETTERS, LABEL, Names
 from deployment.present import Present
 
 # As long as Pub/Sub keeps anything.
@@ -19,7 +19,7 @@ def topic_changes(names: Names, present: Present) -> Iterator[Change]:
     pushed = {topic for topic, _ in names.subscriptions()}
     for topic in names.topics:
         if topic not in there:
-            make: Command = ("pubsub", "topics", "create", topic, "--message-retention-duration=7d")
+            make: Command = ("pubsub", "topics", "create", topic, "--message-retention-duration=7d", LABEL)
             yield create("topic", topic, make)
         publishers = {
             ("roles/pubsub.publisher", names.member(s.service)) for s in names.services if topic in s.publishes
@@ -35,12 +35,17 @@ def _dead_letter_changes(
     names: Names, present: Present, dead: str, topics: Set[str], held: Set[str]
 ) -> Iterator[Change]:
     if dead not in topics:
-        yield create("topic", dead, ("pubsub", "topics", "create", dead))
+        yield create("topic", dead, ("pubsub", "topics", "create", dead, LABEL))
     # Pub/Sub drops what a topic without a subscription gets.
     if dead not in held:
         make = ("pubsub", "subscriptions", "create", dead, f"--topic={dead}", "--expiration-period=never", _KEPT)
-        yield create("subscription", dead, (*make, "--ack-deadline=60"))
-    yield from _grants(names, present, dead, {("roles/pubsub.publisher", names.pubsub_agent)})
+        yield create("subscription", dead, (*make, "--ack-deadline=60", LABEL))
+    grants = list(_grants(names, present, dead, {("roles/pubsub.publisher", names.pubsub_agent)}))
+    if any(grant.kind == "create" for grant in grants):
+        # Dead letters are moved by this account, which may never have done anything yet, and then there is none.
+        identity = ("beta", "services", "identity", "create", "--service=pubsub.googleapis.com")
+        yield create("Pub/Sub's own account", short(names.pubsub_agent), identity)
+    yield from grants
 
 
 def _grants(names: Names, present: Present, topic: str, wanted: set[Binding]) -> Iterator[Change]:
@@ -50,4 +55,4 @@ def _grants(names: Names, present: Present, topic: str, wanted: set[Binding]) ->
     def command(verb: str) -> Command:
         return ("pubsub", "topics", f"{verb}-iam-policy-binding", topic, "--format=none")
 
-    yield from binding_changes(f"topic {topic}", policy, wanted, command, is_account_of(names.project, PREFIX))
+    yield from binding_changes(f"topic {topic}", policy, wanted, command, is_one_of(names.members))

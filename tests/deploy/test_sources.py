@@ -112,7 +112,7 @@ def test_a_model_for_tensorflow_brings_it_along_and_the_plan_says_so(repository,
     assert source.tensorflow == ("digits/1",)
     assert "tensorflow-cpu==" in (source.folder / "requirements.txt").read_text()
     names = Names(environment, tuple(read_services(ROOT)), "1")
-    (change,) = release_changes(names, NothingThere(), {"predict": source}, None)
+    (change,) = release_changes(names, NothingThere(), {"predict": source}, None, 100)
     assert change.after.endswith("with TensorFlow for digits/1")
     assert "--memory=4Gi" in change.steps[0]
 
@@ -132,7 +132,7 @@ def test_more_memory_than_tensorflow_needs_is_left_as_it_is(repository, environm
     source = make_source(service("predict"), environment, Gcloud(PROJECT), repository)
     names = Names(replace(environment, memory={"predict": "8Gi"}), tuple(read_services(ROOT)), "1")
 
-    (change,) = release_changes(names, NothingThere(), {"predict": source}, None)
+    (change,) = release_changes(names, NothingThere(), {"predict": source}, None, 100)
 
     assert "--memory=8Gi" in change.steps[0]
 
