@@ -36,6 +36,6 @@ def explained(words: str, said: str) -> str:
         words: What was called.
         said: What it wrote to stderr.
     """
-    text = " ".join(said[max(said.rfind("ERROR:"), 0) :].split())[:_SHOWN_CHARS] or "it said nothing"
+    text = " ".join(said[max(said.find("ERROR:"), 0) :].split())[:_SHOWN_CHARS] or "it said nothing"
     advice = next((advice for pattern, advice in _ADVICE if pattern.search(said)), "")
     return f"gcloud {words}: {text}{' | ' if advice else ''}{advice}"

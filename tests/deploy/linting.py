@@ -59,7 +59,8 @@ def _as_it_reads(line: str) -> str:
     """
     program, *words = shlex.split(line)
     assert program == "gcloud", f"expected a line that starts with gcloud, got {line}"
-    flags = [word for word in words if word.startswith("-")]
+    # A quoted word is none of its flags, so that it too is not to stand behind one that has no value.
+    flags = sorted((word for word in words if word.startswith("-")), key=lambda word: "=" not in word)
     rest = [word for word in words if not word.startswith("-")]
     return shlex.join([program, *rest, *flags]).replace("#", "_")
 

@@ -75,6 +75,14 @@ def test_a_positional_after_a_flag_without_a_value_is_not_its_value(gcloud_folde
     assert lint([line], gcloud_folder / "gcloud") == []
 
 
+def test_a_quoted_flag_after_a_flag_without_a_value_is_not_its_value(gcloud_folder):
+    """As (default) is, the name of the one database with a free share."""
+    line = (
+        "gcloud firestore fields ttls update at --collection-group=results --enable-ttl '--database=(default)' --async"
+    )
+    assert lint([f"{line} --project=example-staging"], gcloud_folder / "gcloud") == []
+
+
 def test_lines_that_read_the_same_to_the_linter_are_both_named(gcloud_folder):
     """Neither is lost."""
     lines = ["gcloud pubsub topics crate orders --quiet", "gcloud pubsub topics crate --quiet orders"]
