@@ -53,6 +53,13 @@ def fast_gcloud(launcher: Path) -> Iterator[Path]:
             server.communicate()
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give each test the time that a whole deployment may take on a slow machine."""
+    for item in items:
+        if _HERE in item.path.parents and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(600))
+
+
 @pytest.fixture(scope="session")
 def launcher() -> Path:
     """Return the SDK's own gcloud."""

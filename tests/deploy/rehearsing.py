@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from shared.config import ROOT
 
 STAGING, PROD = "nightshift-rehearsal-staging", "nightshift-rehearsal-prod"
-RUN_SECONDS = 110
+RUN_SECONDS = 500
 _SIGNS = ("+ create", "~ change", "! drift", "- delete")
 # Hands every call on to the gcloud that is given, and keeps its words in a file of its own.
 _NOTING = """#!/bin/sh

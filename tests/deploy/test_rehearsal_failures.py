@@ -23,7 +23,7 @@ def _failure(status, host, path=".*", **more):
     return {"status": status, "host": f"{host}\\.googleapis\\.com", "path": path, **more}
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_a_creation_cut_off_again_and_again_ends_as_one_that_was_not(created, repository, gcloud_folder, tmp_path):
     """APIs refused, a role refused, the process killed, a build failed, a push refused: each run goes on from there."""
     rehearsed, whole = Rehearsed(tmp_path / "cut off", repository, gcloud_folder), essence(created[0].state)

@@ -11,7 +11,7 @@ _SERVICES = ("list-results", "nightly-transform", "predict", "store-result")
 _TYPED = f"{PROD}\n"
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_production_runs_the_very_images_of_staging(staging, changed_repository):
     """Not without the project's id, not from a dirty tree, not what staging does not run; and it is never destroyed."""
     staging.repository = _committed(changed_repository())
