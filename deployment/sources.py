@@ -65,7 +65,8 @@ def _manifests_of_bucket(url: str, gcloud: Gcloud) -> dict[str, dict[str, Any]]:
     try:
         lines = gcloud.run(("storage", "ls", f"{url}/*/*/**")).split()
     except ServiceError as error:
-        if "matched no objects" in error.message:
+        # An empty bucket, or one that the plan is yet to make.
+        if "matched no objects" in error.message or "not found: 404" in error.message:
             return {}
         raise
     paths = [line.removeprefix(f"{url}/") for line in lines]

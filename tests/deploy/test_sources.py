@@ -145,6 +145,8 @@ def test_models_in_a_bucket_are_asked_too(repository, environment, tmp_path, gcl
         for name, value in {**rehearsal.environment, "PATH": f"{gcloud_folder}:{os.environ['PATH']}"}.items():
             monkeypatch.setenv(name, value)
         gcloud = Gcloud(PROJECT)
+        # A bucket that the plan is yet to make holds no model either.
+        assert make_source(service("predict"), of, gcloud, repository).tensorflow == ()
         gcloud.run(("storage", "buckets", "create", bucket, "--location=europe-west1"))
         assert make_source(service("predict"), of, gcloud, repository).tensorflow == ()
         described = repository / "model/digits/1/model.json"
