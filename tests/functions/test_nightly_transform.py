@@ -583,16 +583,21 @@ def test_jobs_are_listed_with_their_next_tick(api):
 def test_the_shipped_job_works_over_http(client):
     """The function as it is deployed: push, then jobs, runs and summaries; errors of Google's shape."""
     nightly = client("nightly_transform")
-    body = push_body({"job": "nightly"}, message_id="1", publish_time=TICK, subscription=SUBSCRIPTION, attempt=1)
+    # The function has the clock of this machine, and runs no tick after which another has come.
+    now = datetime.now(UTC)
+    tick = now.replace(hour=2, minute=10, second=0, microsecond=0)
+    tick -= timedelta(days=int(tick > now))
+    day = (tick - timedelta(days=1)).date().isoformat()
+    body = push_body({"job": "nightly"}, message_id="1", publish_time=tick, subscription=SUBSCRIPTION, attempt=1)
 
     pushed = nightly.post("/", data=body, content_type="application/json")
-    triggered = nightly.post("/jobs/nightly:trigger", json={"key": DAY})
+    triggered = nightly.post("/jobs/nightly:trigger", json={"key": day})
     unknown = nightly.post("/jobs/daily:trigger")
 
     assert (pushed.status_code, pushed.json["ran"]) == (200, True)
     assert (triggered.status_code, triggered.json["ran"]) == (200, False)
-    assert nightly.get(f"/runs/nightly/{DAY}").json.items() >= pushed.json["run"].items()
-    assert [run["key"] for run in nightly.get("/runs?job=nightly").json["runs"]] == [DAY]
+    assert nightly.get(f"/runs/nightly/{day}").json.items() >= pushed.json["run"].items()
+    assert [run["key"] for run in nightly.get("/runs?job=nightly").json["runs"]] == [day]
     assert nightly.get("/summaries").json["summaries"][0]["rows"] == []
     assert {job["id"] for job in nightly.get("/jobs").json["jobs"]} >= {"nightly"}
     assert (unknown.status_code, unknown.json["error"]["details"][0]["reason"]) == (404, "JOB_NOT_FOUND")
