@@ -9,7 +9,7 @@ PYTHON ?= $(shell for p in python3.12 python3.13 python3.11 python3; do \
 	&& command -v $$p && break; done)
 RUN := .venv
 DEV := .venv-dev
-LOCKED_FUNCTIONS := predict store_result list_results nightly_transform
+LOCKED_FUNCTIONS := web predict store_result list_results nightly_transform
 COMPILE = $(DEV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
 
 help:

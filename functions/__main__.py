@@ -125,7 +125,7 @@ def _parser() -> argparse.ArgumentParser:
         "--port-base",
         type=_port,
         default=LOCAL_PORT_BASE,
-        help="the functions are on the four ports after it (default: 8080)",
+        help="the page's; the other functions are on the four ports after it (default: 8080)",
     )
     parser.add_argument("--state-dir", type=Path, help="where everything is written (default: .local/)")
     parser.add_argument(

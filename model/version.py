@@ -38,6 +38,7 @@ class ModelVersion:
 
     Attributes:
         failure: Why it could not be loaded when that was last tried; None if it could, or was not tried.
+        has_answered: Whether a caller of this process had an answer of it; for whoever answers to say.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class ModelVersion:
         self.broken = broken
         self._files = files
         self.failure: str | None = None
+        self.has_answered = False
         self._queue: QueuedRuntime | None = None
         self._pool_size = pool_size
         self._runtime = Once(self._build)

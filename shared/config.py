@@ -12,8 +12,8 @@ from shared.errors import ConfigurationError
 ROOT = Path(__file__).resolve().parent.parent
 BUNDLED_MODELS = ROOT / "model"
 LOCAL_PORT_BASE = 8080
-# Port of each function above the base; 0 is kept for the page.
-PORT_OFFSETS = {"predict": 1, "store_result": 2, "list_results": 3, "nightly_transform": 4}
+# Port of each function above the base.
+PORT_OFFSETS = {"web": 0, "predict": 1, "store_result": 2, "list_results": 3, "nightly_transform": 4}
 _MOST = 10**12 - 1
 _BUCKET_URL = r"gs://[a-z0-9][a-z0-9._-]{1,220}[a-z0-9](/.*)?"
 _STORE_URL = r"sqlite:///.|postgresql\+psycopg://.|firestore://[a-z][a-z0-9-]*/."
@@ -43,7 +43,8 @@ class Settings:
         predictions_topic: PREDICTIONS_TOPIC. Where answered requests are handed to.
         model_timeout_seconds: MODEL_TIMEOUT_SECONDS. How long predict waits for a model, 1 to 3600.
         log_predictions: LOG_PREDICTIONS. The share of answered requests that are, 0 to 1.
-        environment: ENVIRONMENT. Named in the logs.
+        environment: ENVIRONMENT. Named on the page and in the logs.
+        read_only: READ_ONLY. The page shows and predicts, and changes nothing.
         in_cloud: K_SERVICE is set, as Cloud Run sets it.
         code_version: K_REVISION, as Cloud Run sets it: which deployment made a run.
     """
@@ -65,6 +66,7 @@ class Settings:
     model_timeout_seconds: int
     log_predictions: float
     environment: str
+    read_only: bool
     in_cloud: bool
     code_version: str
 
@@ -99,6 +101,7 @@ class Settings:
             model_timeout_seconds=_integer(environ, "MODEL_TIMEOUT_SECONDS", 60, problems, most=3600),
             log_predictions=_share(environ, "LOG_PREDICTIONS", problems),
             environment=environ.get("ENVIRONMENT") or "local",
+            read_only=_flag(environ, "READ_ONLY", problems),
             in_cloud=in_cloud,
             code_version=environ.get("K_REVISION") or "local",
         )
@@ -138,6 +141,13 @@ def _integer(environ: Mapping[str, str], name: str, default: int, problems: list
     expected = "above 0" if most == _MOST else f"from 1 to {most}"
     problems.append(f"{name}: expected a whole number {expected}, got {text!r}")
     return default
+
+
+def _flag(environ: Mapping[str, str], name: str, problems: list[str]) -> bool:
+    text = environ.get(name) or "0"
+    if text not in ("0", "1"):
+        problems.append(f"{name}: expected 0 or 1, got {text!r}")
+    return text == "1"
 
 
 def _models_dir(environ: Mapping[str, str], problems: list[str]) -> Path | str:
@@ -194,6 +204,8 @@ def _local_host(environ: Mapping[str, str], name: str, problems: list[str]) -> s
 def _urls(environ: Mapping[str, str], problems: list[str]) -> dict[str, str]:
     urls = {}
     for function, offset in PORT_OFFSETS.items():
+        if function == "web":  # nobody asks it but people
+            continue
         name = f"{function.upper()}_URL"
         url = environ.get(name) or f"http://127.0.0.1:{LOCAL_PORT_BASE + offset}"
         if not re.fullmatch(r"https?://[^/\s]\S*", url):

@@ -66,8 +66,8 @@ class Endpoint:
         # functions-framework runs the module inside the application's context: only then is there a server to
         # guard and an environment to read. A plain import has no effect.
         settings = read_settings()
-        # So that nobody takes one environment for another.
-        self._health["environment"] = settings.environment
+        # So that nobody takes one environment, or one deployment, for another.
+        self._health |= {"environment": settings.environment, "revision": settings.code_version}
         if prepare:
             prepare(settings)
         app: flask.Flask = flask.current_app._get_current_object()  # type: ignore[attr-defined]

@@ -42,6 +42,12 @@ class InvalidRequestError(ServiceError):
     http_status, status, reason = 400, "INVALID_ARGUMENT", "INVALID_REQUEST"
 
 
+class ForbiddenError(ServiceError):
+    """403: asked rightly, and not allowed here, whoever asks."""
+
+    http_status, status, reason = 403, "PERMISSION_DENIED", "FORBIDDEN"
+
+
 class NotFoundError(ServiceError):
     """404: what the path names does not exist."""
 
@@ -96,6 +102,12 @@ class UnimplementedError(ServiceError):
     http_status, status, reason = 501, "UNIMPLEMENTED", "UNIMPLEMENTED"
 
 
+class BadGatewayError(ServiceError):
+    """502: another function answered something that is not its own, or broke off."""
+
+    http_status, status, reason = 502, "INTERNAL", "UPSTREAM_NONSENSE"
+
+
 class UnavailableError(ServiceError):
     """503: try again, the same call may succeed. Carries Retry-After, one second unless told."""
 
@@ -103,6 +115,12 @@ class UnavailableError(ServiceError):
 
     def __init__(self, message: str, *, reason: str | None = None, retry_after_seconds: int = 1) -> None:
         super().__init__(message, reason=reason, headers={"Retry-After": str(retry_after_seconds)})
+
+
+class GatewayTimeoutError(ServiceError):
+    """504: another function was asked and did not answer; what it was asked may go on."""
+
+    http_status, status, reason = 504, "DEADLINE_EXCEEDED", "UPSTREAM_TIMEOUT"
 
 
 class ConfigurationError(ServiceError):

@@ -11,6 +11,7 @@ from shared.jobs import Job
 from shared.log import readable
 
 COLOURS = {
+    "web": "bright_white",
     "predict": "cyan",
     "store_result": "green",
     "list_results": "blue",
@@ -78,6 +79,7 @@ class StackConsole:
 
 
 _TRY = {
+    "web": "the page: open it in a browser",
     "predict": "POST /v1/models/digits:predict",
     "store_result": "POST /",
     "list_results": "GET  /?page_size=10",

@@ -58,7 +58,7 @@ class PredictClient:
 
 def _id_tokens(audience: str) -> Any:
     # Slow to import, and of no use on a laptop.
-    from .id_tokens import IdTokens
+    from shared.id_tokens import IdTokens
 
     return IdTokens(audience)
 

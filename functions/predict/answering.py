@@ -22,11 +22,16 @@ def headers_of(model: str, version: str) -> dict[str, str]:
 
 @contextmanager
 def answering(found: ModelVersion) -> Iterator[dict[str, str]]:
-    """Lend the version's headers while it answers; an error that it answers with carries them too."""
-    headers = version_headers(found)
+    """Lend the version's headers while it answers; an error that it answers with carries them too.
+
+    `X-Nightshift-Start` is cold for a version's first answer in this process, which waited for it to be loaded, or for
+    the instance to be started.
+    """
+    headers = version_headers(found) | {"X-Nightshift-Start": "warm" if found.has_answered else "cold"}
     note(model=found.name, version=str(found.version))
     try:
         yield headers
+        found.has_answered = True
     except ServiceError as error:
         error.headers.update(headers)
         raise

@@ -10,6 +10,7 @@ from shared.endpoint import google_error
 from shared.errors import InvalidRequestError, NotFoundError, ServiceError
 from shared.routing import Request, Response, Route, json_response
 
+from . import catalogue
 from .answering import answering, run, version_headers
 from .decode import columns_to_tensors, parse_body, rows_to_tensors
 from .encode import encode_columns, encode_rows
@@ -112,13 +113,20 @@ class ServingApi:
             headers=version_headers(found),
         )
 
+    def models(self, request: Request) -> Response:
+        """Answer every model with its versions."""
+        return catalogue.list_models(self._registry, self._default_model)
+
+    def example(self, request: Request) -> Response:
+        """Answer what one could ask a version."""
+        return catalogue.example(self._found(request))
+
     def openapi(self, request: Request) -> Response:
         """Answer the OpenAPI document of the models there are."""
         return json_response(describe(self._registry, API_VERSION))
 
     def _found(self, request: Request) -> ModelVersion:
-        version = request.values["version"]
-        return self._registry.find(request.values["model"], int(version) if version else None, request.values["label"])
+        return catalogue.version_of(self._registry, request)
 
 
 def serving_routes(api: Callable[[], ServingApi]) -> list[Route]:
@@ -130,7 +138,9 @@ def serving_routes(api: Callable[[], ServingApi]) -> list[Route]:
         Route("POST", f"{MODEL_PATH}(?i::classify)", lambda request: api().classify(request), content_types=None),
         Route("POST", f"{MODEL_PATH}(?i::regress)", lambda request: api().regress(request), content_types=None),
         Route("GET", "/openapi.json", lambda request: api().openapi(request)),
+        Route("GET", "(?i:/v1/models)", lambda request: api().models(request)),
         Route("GET", MODEL_PATH, lambda request: api().status(request)),
+        Route("GET", f"{MODEL_PATH}/example", lambda request: api().example(request)),
         Route("GET", f"{MODEL_PATH}(?i:/metadata)", lambda request: api().metadata(request)),
     ]
 

@@ -137,6 +137,7 @@ def write_version(
         "summary": {"class": "digit", "scores": "probabilities"},
         "interface": {"kind": "image", "input": "image"},
         "example": {"instances": [{"image": data.test_images[0].astype(int).tolist()}]},
+        "samples": data.samples(),
     }
     version_directory.write_manifest(staged, document)
     return accuracy

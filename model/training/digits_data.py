@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +35,14 @@ class Data:
         """Return how many training images there are of each digit."""
         digits, counts = np.unique(self.train_digits, return_counts=True)
         return {str(digit): int(count) for digit, count in zip(digits, counts, strict=True)}
+
+    def samples(self) -> list[dict[str, Any]]:
+        """Return the first held-out image of each digit, as an instance to ask the model with and what it shows."""
+        digits, firsts = np.unique(self.test_digits, return_index=True)
+        return [
+            {"label": str(digit), "instance": {"image": self.test_images[first].astype(int).tolist()}}
+            for digit, first in zip(digits, firsts, strict=True)
+        ]
 
 
 def load_data() -> Data:

@@ -13,4 +13,4 @@ def test_each_function_runs_alone_from_any_directory(serve, function):
 
     answer = httpx.get(f"{running.url}/health")
 
-    assert (answer.status_code, answer.json()) == (200, {"status": "ok", "environment": "local"})
+    assert (answer.status_code, answer.json()) == (200, {"status": "ok", "environment": "local", "revision": "local"})

@@ -11,7 +11,7 @@ LAYERS = (
     ("errors",),
     ("records", "runs", "schedules"),
     ("ports", "config", "lazy", "log", "patience", "strict_json", "jobs_file"),
-    ("routing", "bodies", "request_log", "paging", "events", "jobs", "bucket", "topics"),
+    ("routing", "bodies", "request_log", "paging", "events", "jobs", "bucket", "topics", "id_tokens"),
     ("sending",),
     ("guard", "stores"),
     ("endpoint",),
@@ -41,7 +41,7 @@ DOORS = {
     ),
     "google": (
         *("model/savedmodel/", "shared/bucket.py", "shared/stores/firestore/", "shared/topics.py"),
-        *("scheduler/broker.py", "functions/_local/emulated.py", "functions/nightly_transform/id_tokens.py"),
+        *("scheduler/broker.py", "functions/_local/emulated.py", "shared/id_tokens.py"),
         *("scheduler/cloud_client.py", "scheduler/cloud_letters.py", "scheduler/google_errors.py"),
         "deployment/planning.py",
         "deployment/rehearsal/cloud_scheduler.py",

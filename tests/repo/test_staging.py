@@ -17,13 +17,14 @@ EXAMPLE = json.loads((ROOT / "model/digits/1/model.json").read_text())["example"
 
 # One request that needs all a function carries, and what its answer must hold.
 REQUESTS = {
+    "web": ("GET", "/api/status", None, lambda a: a["functions"][0]["ok"]),
     "predict": ("POST", "/v1/models/digits:predict", EXAMPLE, lambda a: "digit" in a["predictions"][0]),
     "store_result": ("POST", "/", RESULT, lambda a: len(a["id"]) == 26),
     "list_results": ("GET", "/?count=true", None, lambda a: a["total_size"] == 0),
     "nightly_transform": ("POST", "/", EVENT, lambda a: a["run"]["state"] == "success"),
 }
 # What must not be there: the environments really are apart.
-ABSENT = {"predict": "tensorflow sqlalchemy pytest", "store_result": "ai_edge_litert numpy yaml"}
+ABSENT = {"web": "sqlalchemy numpy yaml", "predict": "tensorflow sqlalchemy pytest", "store_result": "ai_edge_litert numpy yaml"}
 
 WHERE_FROM = """
 import sys, functions_framework

@@ -1,0 +1,92 @@
+"""web: the page: try the model, browse the results, watch the nights; and its way to the other functions."""
+
+from collections.abc import Callable
+
+import functions_framework
+
+from shared.config import Settings, read_settings
+from shared.endpoint import Endpoint, HttpRequest, HttpResponse, google_error
+from shared.errors import ServiceError
+from shared.guard import Limits
+from shared.lazy import Once
+from shared.routing import Request, Response, Route
+
+from .api import Api, api_routes
+from .assets import Assets
+from .headers import secured
+from .pages import VIEWS, Pages
+from .status import status_of
+from .upstream import Upstream
+
+# How long each may be silent: predict waits a minute for its model, and answers that itself; a run that takes longer
+# goes on, and is seen in the grid.
+_TIMEOUT_SECONDS = {"predict": 75.0, "store_result": 40.0, "list_results": 75.0, "nightly_transform": 120.0}
+
+_settings = Once(read_settings)
+_assets = Once(Assets)
+_pages = Once(lambda: Pages(_settings(), _assets().version))
+_upstreams = Once(lambda: _build_upstreams(_settings()))
+_api = Once(lambda: Api(_upstreams(), read_only=_settings().read_only))
+_status = Once(lambda: status_of(_settings(), _upstreams()))
+
+
+def _build_upstreams(settings: Settings) -> dict[str, Upstream]:
+    # A function that hangs holds half of the threads at most: the page and the others go on.
+    most = max(1, settings.threads // 2)
+    return {
+        name: Upstream(
+            name,
+            settings.urls[name],
+            timeout_seconds=seconds,
+            most_at_once=most,
+            id_token=_id_token(settings.urls[name]) if settings.in_cloud else None,
+        )
+        for name, seconds in _TIMEOUT_SECONDS.items()
+    }
+
+
+def _id_token(url: str) -> Callable[[], str]:
+    from shared.id_tokens import IdTokens  # slow to import, and of no use on a laptop
+
+    return IdTokens(url).token
+
+
+def _render_error(error: ServiceError, path: str) -> Response:
+    """Render an error for the page's scripts under /api/, and for people elsewhere."""
+    return secured(google_error(error, path)) if path.startswith("/api/") else _pages().failure(error)
+
+
+def _view(name: str, pattern: str) -> Route:
+    def respond(request: Request) -> Response:
+        return _pages().view(name)(request)
+
+    return Route("GET", pattern, respond)
+
+
+def _prepare(_: Settings) -> None:
+    # So that a template or an asset that is not there stops the deployment, not the first visitor.
+    _pages()
+
+
+_endpoint = Endpoint(
+    "web",
+    [
+        *(_view(name, pattern) for name, (pattern, _) in VIEWS.items()),
+        Route("GET", "/static/(?P<version>[0-9a-f]{12})/(?P<name>[a-z_]+\\.(?:js|css))", lambda r: _asset(r)),
+        Route("GET", "/api/status", lambda request: _status()(request)),
+        *api_routes(_api),
+    ],
+    Limits(max_body_bytes=1_572_864),
+    _render_error,
+    _prepare,
+)
+
+
+def _asset(request: Request) -> Response:
+    return secured(_assets().respond(request))
+
+
+@functions_framework.http
+def web(request: HttpRequest) -> HttpResponse:
+    """Answer the page, its scripts and styles, and what these ask of the other functions."""
+    return _endpoint(request)

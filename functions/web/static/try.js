@@ -1,0 +1,167 @@
+// Try: draw, click a sample or write JSON, and see what the model makes of it.
+
+import { ask, post, expect, Problem } from "./api.js";
+import { curlBox, curlOf } from "./curl.js";
+import { announce, button, card, facts, h } from "./dom.js";
+import { Drawing } from "./drawing.js";
+import { Editor, requestFor } from "./editor.js";
+import { bytes, moment, number, percent } from "./format.js";
+import { choose, chooser, imageInput } from "./models.js";
+import { imageIn, picture } from "./picture.js";
+import { scoresOf, pretty, shown } from "./prediction.js";
+import { into, problemBox } from "./problems.js";
+import { rasterise } from "./raster.js";
+import { savingBox } from "./saving.js";
+import { modelTable } from "./status.js";
+
+const SLOW_MS = 1500;
+
+export async function show(place, { search }) {
+  await into(place, async () => {
+    const query = new URLSearchParams(search);
+    const { data: catalogue } = await ask("/models");
+    const chosen = choose(catalogue, query);
+    if (!chosen) return [modelTable(catalogue)];
+    return new Bench(catalogue, chosen).build(query.get("result"));
+  }, "Asking which models there are");
+}
+
+// The place where one version is tried.
+class Bench {
+  constructor(catalogue, { model, version }) {
+    Object.assign(this, { catalogue, model, version, input: imageInput(version) });
+    this.path = `/models/${encodeURIComponent(model.name)}/versions/${version.version}`;
+    this.outcome = h("div", { class: "outcome" }, h("p", { class: "quiet" }, this.input ? "Draw something, or click a sample." : "Send a request."));
+    this.seen = h("div", { class: "seen" });
+    this.editor = new Editor(() => this.sendText());
+    this.drawing = this.input && new Drawing((strokes) => this.sendStrokes(strokes));
+  }
+
+  async build(resultId) {
+    const { data } = await ask(`${this.path}/example`).catch((error) => ({ data: { problem: error } }));
+    this.editor.set(data.example ?? requestFor(Object.values(this.version.signatures)[0]));
+    const byHand = h("div", {}, this.editor.element, button("Predict", () => this.sendText(), { class: "primary" }));
+    const entry = this.input
+      ? [this.drawing.element, this.samples(data.samples ?? []), h("details", { class: "as-json" }, h("summary", {}, "As JSON"), byHand)]
+      : byHand;
+    if (resultId) this.load(resultId);
+    return [
+      h("div", { class: "row end" }, chooser(this.catalogue, this)),
+      this.version.description ? h("p", {}, this.version.description) : null,
+      data.problem ? problemBox(data.problem) : null,
+      h("div", { class: "columns" }, card(this.input ? "Draw" : "Request", entry), card("Prediction", this.seen, this.outcome)),
+      this.about(),
+    ];
+  }
+
+  about() {
+    const { version } = this;
+    return h("details", { class: "card about" }, h("summary", {}, "About this model, and the others"),
+      facts([
+        ["Size", bytes(version.size_bytes)], ["Runtime", version.runtimes.join(", ")], ["Made", moment(version.created_at)],
+        ["Accuracy", typeof version.metrics.accuracy === "number" ? percent(version.metrics.accuracy) : ""],
+        ...Object.entries(version.signatures).map(([name, { inputs, outputs }]) => [name, `${tensors(inputs)} → ${tensors(outputs)}`]),
+      ]),
+      modelTable(this.catalogue));
+  }
+
+  samples(samples) {
+    if (!samples.length) return null;
+    return h("div", { class: "samples", role: "group", "aria-label": "Samples" }, samples.map(({ label, instance }) => {
+      const image = picture(imageIn(instance), "", this.input);
+      image?.setAttribute("aria-hidden", "true");
+      return h("button", { type: "button", class: "sample", "aria-label": `Sample ${label}`, onclick: () => {
+        this.drawing?.clear(true);
+        this.sendInstance(instance);
+      } }, image ?? label);
+    }));
+  }
+
+  async load(resultId) {
+    try {
+      const { data } = await ask(`/results/${encodeURIComponent(resultId)}?fields=instances&non_finite=null`);
+      this.sendRequest({ instances: data.instances });
+    } catch (error) {
+      this.outcome.replaceChildren(problemBox(error));
+    }
+  }
+
+  sendStrokes(strokes) {
+    const rows = rasterise(strokes, this.input);
+    if (!rows) {
+      this.asking?.abort();
+      this.seen.replaceChildren();
+      this.outcome.replaceChildren(h("p", { class: "quiet" }, "Draw something, or click a sample."));
+      return;
+    }
+    const value = (one) => (this.input.whole ? Math.round(one) : one);
+    this.sendInstance({ [this.input.name]: rows.map((row) => row.map((one) => (this.input.deep ? [value(one)] : value(one)))) });
+  }
+
+  sendInstance(instance) {
+    this.sendRequest({ instances: [instance] });
+  }
+
+  sendRequest(request) {
+    this.editor.set(request);
+    return this.predict(request, JSON.stringify(request));
+  }
+
+  sendText() {
+    const request = this.editor.get();
+    if (request !== null) this.predict(request, this.editor.text);
+  }
+
+  // Of several questions only the last is of interest.
+  async predict(request, text) {
+    this.asking?.abort();
+    const asking = this.asking = new AbortController();
+    const image = request?.instances?.length === 1 ? imageIn(request.instances[0]) : null;
+    this.seen.replaceChildren(...[image && picture(image, "What the model sees", this.input ?? {})].filter(Boolean));
+    this.outcome.setAttribute("aria-busy", "true");
+    const slow = setTimeout(() => this.outcome.replaceChildren(
+      h("p", { class: "quiet waiting" }, "Waiting for the model. A function that has scaled to zero takes some seconds to start…")), SLOW_MS);
+    try {
+      this.answer(request, text, await post(`${this.path}:predict`, text, { signal: asking.signal }));
+    } catch (error) {
+      if (asking.signal.aborted) return;
+      const placed = error instanceof Problem && error.status === 400 && this.explain(error.detail);
+      this.outcome.replaceChildren(problemBox(error, placed ? null : () => this.predict(request, text)));
+    } finally {
+      clearTimeout(slow);
+      if (this.asking === asking) this.outcome.removeAttribute("aria-busy");
+    }
+  }
+
+  explain(message) {
+    this.editor.element.closest("details")?.setAttribute("open", "");
+    return this.editor.explain(message);
+  }
+
+  answer(request, text, { data, headers, milliseconds }) {
+    const predictions = data.predictions ?? data.outputs;
+    expect(predictions !== undefined && (!data.predictions || Array.isArray(predictions)), "predict", "predictions");
+    const first = Array.isArray(predictions) && predictions.length === 1 ? predictions[0] : predictions;
+    const version = headers.get("X-Nightshift-Version") ?? this.version.version;
+    const found = scoresOf(first, this.version.summary);
+    announce(found ? `Prediction ${found.winner}, ${percent(Math.max(...found.scores))}` : "The model has answered");
+    this.outcome.replaceChildren(
+      ...shown(first, this.version.summary),
+      h("p", { class: "row small" }, start(headers), h("span", {}, `${number(Math.round(milliseconds))} ms`),
+        h("span", { class: "quiet" }, `${this.model.name} ${version}`)),
+      request.instances && data.predictions
+        ? savingBox({ model: this.model.name, version, instances: request.instances, predictions }) : "",
+      curlBox(curlOf(this.model.name, version, text)),
+      h("details", {}, h("summary", {}, "Answer as JSON"), h("pre", { tabindex: "0" }, pretty(data))));
+  }
+}
+
+function start(headers) {
+  const cold = headers.get("X-Nightshift-Start") === "cold";
+  return h("span", { class: `badge ${cold ? "busy" : "good"}`, title: cold ? "The first answer of a new instance" : "An instance was ready" },
+    h("span", { "aria-hidden": "true" }, cold ? "❄" : "●"), cold ? "cold start" : "warm");
+}
+
+function tensors(list) {
+  return list.map(({ name, dtype, shape }) => `${name}: ${dtype} ${shape ? `[${shape.join(", ")}]` : "of any shape"}`).join(", ");
+}
