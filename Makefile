@@ -1,6 +1,6 @@
 # make run | test | check | bench | demo | lock. Every recipe sets up what it needs first.
 .DEFAULT_GOAL := help
-.PHONY: help run demo test check bench lock wheels clean
+.PHONY: help run demo test check bench screenshots lock wheels clean
 SHELL := /bin/sh
 
 # The first Python of 3.11 to 3.13 that really starts (a pyenv shim may exist and refuse) and can make environments.
@@ -73,6 +73,9 @@ wheels: $(DEV)/.ready
 
 bench: $(DEV)/.ready
 	@exec $(DEV)/bin/python -m benchmarks $(ARGS)
+
+screenshots: $(DEV)/.ready
+	@exec $(DEV)/bin/python -m tests.browser.screenshots $(ARGS)
 
 # The largest set first; every smaller lock is held to it, so that no two environments disagree on a version.
 lock:

@@ -5,6 +5,7 @@ They lie under a path that names their content, so that a new deployment is a ne
 
 import gzip
 import hashlib
+import re
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +14,7 @@ from shared.routing import Request, Response
 
 FOLDER = Path(__file__).resolve().parent / "static"
 _TYPES = {".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8"}
+_IMPORT = re.compile(rb'^import [^;]*? from "\./([a-z_]+\.js)";', re.MULTILINE)
 _FOR_GOOD = "private, max-age=31536000, immutable"
 
 
@@ -40,10 +42,16 @@ class Assets:
             told.update(f"{name} {len(asset.content)} ".encode() + asset.content)
         self.version = told.hexdigest()[:12]
 
-    @property
-    def compressed_bytes(self) -> int:
-        """How much a browser is sent for all of them."""
-        return sum(len(asset.compressed) for asset in self._assets.values())
+    def modules(self, *entries: str) -> list[str]:
+        """Return scripts and whatever they import, so that a browser can fetch them at once and not one by one."""
+        found: list[str] = []
+        waiting = [name for name in entries if name in self._assets]
+        while waiting:
+            name = waiting.pop(0)
+            if name not in found:
+                found.append(name)
+                waiting += [imported.decode() for imported in _IMPORT.findall(self._assets[name].content)]
+        return found
 
     def respond(self, request: Request) -> Response:
         """Answer one file, `version` and `name` being in the path.

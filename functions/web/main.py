@@ -9,7 +9,7 @@ from shared.endpoint import Endpoint, HttpRequest, HttpResponse, google_error
 from shared.errors import ServiceError
 from shared.guard import Limits
 from shared.lazy import Once
-from shared.routing import Request, Response, Route
+from shared.routing import Response, Route
 
 from .api import Api, api_routes
 from .assets import Assets
@@ -24,7 +24,7 @@ _TIMEOUT_SECONDS = {"predict": 75.0, "store_result": 40.0, "list_results": 75.0,
 
 _settings = Once(read_settings)
 _assets = Once(Assets)
-_pages = Once(lambda: Pages(_settings(), _assets().version))
+_pages = Once(lambda: Pages(_settings(), _assets()))
 _upstreams = Once(lambda: _build_upstreams(_settings()))
 _api = Once(lambda: Api(_upstreams(), read_only=_settings().read_only))
 _status = Once(lambda: status_of(_settings(), _upstreams()))
@@ -57,10 +57,7 @@ def _render_error(error: ServiceError, path: str) -> Response:
 
 
 def _view(name: str, pattern: str) -> Route:
-    def respond(request: Request) -> Response:
-        return _pages().view(name)(request)
-
-    return Route("GET", pattern, respond)
+    return Route("GET", pattern, lambda _: _pages().view(name))
 
 
 def _prepare(_: Settings) -> None:
@@ -72,7 +69,11 @@ _endpoint = Endpoint(
     "web",
     [
         *(_view(name, pattern) for name, (pattern, _) in VIEWS.items()),
-        Route("GET", "/static/(?P<version>[0-9a-f]{12})/(?P<name>[a-z_]+\\.(?:js|css))", lambda r: _asset(r)),
+        Route(
+            "GET",
+            "/static/(?P<version>[0-9a-f]{12})/(?P<name>[a-z_]+\\.(?:js|css))",
+            lambda request: secured(_assets().respond(request)),
+        ),
         Route("GET", "/api/status", lambda request: _status()(request)),
         *api_routes(_api),
     ],
@@ -80,10 +81,6 @@ _endpoint = Endpoint(
     _render_error,
     _prepare,
 )
-
-
-def _asset(request: Request) -> Response:
-    return secured(_assets().respond(request))
 
 
 @functions_framework.http

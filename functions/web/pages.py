@@ -1,14 +1,14 @@
 """The page's one document, filled in with what this environment is; the scripts put a view into it."""
 
-from collections.abc import Callable
 from html import escape
 from pathlib import Path
 from string import Template
 
 from shared.config import Settings
 from shared.errors import ServiceError
-from shared.routing import Request, Response
+from shared.routing import Response
 
+from .assets import Assets
 from .headers import secured
 
 _TEMPLATE = Path(__file__).resolve().parent / "templates" / "page.html"
@@ -30,13 +30,15 @@ class Pages:
 
     Args:
         settings: What it is called, and where its predict answers.
-        assets_version: Names the scripts and styles of this deployment.
+        assets: The scripts and styles of this deployment.
     """
 
-    def __init__(self, settings: Settings, assets_version: str) -> None:
+    def __init__(self, settings: Settings, assets: Assets) -> None:
         self._template = Template(_TEMPLATE.read_text("utf-8"))
+        self._assets = assets
+        self._folder = f"/static/{assets.version}"
         self._facts = {
-            "assets": f"/static/{assets_version}",
+            "assets": self._folder,
             "environment": settings.environment,
             "kind": "production" if settings.environment in _PRODUCTION else settings.environment,
             "read_only": "yes" if settings.read_only else "no",
@@ -44,10 +46,11 @@ class Pages:
             "predict_url": settings.urls["predict"],
         }
 
-    def view(self, name: str) -> Callable[[Request], Response]:
-        """Return what answers a view."""
-        document = self._document(name, VIEWS[name][1], "")
-        return lambda _: secured(Response(document, content_type=_HTML))
+        self._views = {name: self._document(name, title, "") for name, (_, title) in VIEWS.items()}
+
+    def view(self, name: str) -> Response:
+        """Answer a view."""
+        return secured(Response(self._views[name], content_type=_HTML))
 
     def failure(self, error: ServiceError) -> Response:
         """Answer an error to somebody who looks at the page, not to a program."""
@@ -57,7 +60,12 @@ class Pages:
     def _document(self, view: str, title: str, message: str) -> bytes:
         facts = {**self._facts, "view": view, "title": title, "message": message}
         facts |= {f"current_{name}": _current(name, view) for name in VIEWS}
-        return self._template.substitute({name: escape(text) for name, text in facts.items()}).encode()
+        texts = {name: escape(text) for name, text in facts.items()}
+        return self._template.substitute(texts, preloads=self._preloads(view)).encode()
+
+    def _preloads(self, view: str) -> str:
+        names = self._assets.modules("app.js", f"{view}.js")
+        return "".join(f'\n  <link rel="modulepreload" href="{self._folder}/{name}">' for name in names)
 
 
 def _current(name: str, view: str) -> str:

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import quote
 
-from shared.config import Settings
+from shared.config import ROOT, Settings
 from shared.errors import ServiceError
 from shared.routing import Request, Response, json_response
 
@@ -54,7 +54,8 @@ def _health(upstream: Upstream) -> dict[str, Any]:
 def _log(settings: Settings, function: str) -> str:
     """Return where a function's log is read: in Google's console, or in a file."""
     if not settings.in_cloud:
-        return f"{settings.state_dir}/logs/{function}.jsonl"
+        path = settings.state_dir / "logs" / f"{function}.jsonl"
+        return str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)
     service = function.replace("_", "-")
     query = f'resource.type="cloud_run_revision"\nresource.labels.service_name="{service}"'
     project = settings.project_id or ""

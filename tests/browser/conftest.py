@@ -22,7 +22,7 @@ from tests.support import RunningFunction
 
 # WCAG 2.2 AA, as axe-core names its rules, and what it holds good practice.
 _AXE_TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
-_CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -49,11 +49,11 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Browser]:
     """Run one browser for all tests."""
-    if _CHROMIUM is None:
+    if CHROMIUM is None:
         pytest.skip("NOT TESTED: the page: no Chromium is installed (Debian's package chromium)")
     with sync_playwright() as playwright:
         # Everything that it runs is ours; its sandbox does not start for root.
-        browser = playwright.chromium.launch(executable_path=_CHROMIUM, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield browser
         browser.close()
 

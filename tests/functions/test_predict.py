@@ -128,7 +128,9 @@ def test_an_unknown_model_is_404_in_the_dialect(predict, name):
     assert isinstance(answer["error"], str)
 
 
-@pytest.mark.parametrize("path", ["/v1/models/..%2f..%2fetc:predict", "/v1", "/v1/models/", "/v1/models/digits:explain"])
+@pytest.mark.parametrize(
+    "path", ["/v1/models/..%2f..%2fetc:predict", "/v1", "/v1/models/", "/v1/models/digits:explain"]
+)
 def test_a_path_that_is_none_is_400_as_tensorflow_serving_has_it(predict, path):
     """Under /v1/ a path that names nothing is a malformed request, and the answer says what one looks like."""
     status, answer = post(predict, {"instances": [IMAGE]}, path=path)

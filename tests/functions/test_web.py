@@ -138,6 +138,21 @@ def test_assets_are_compressed_and_kept_for_good_under_their_version(page):
     assert page.get(path.replace("page.css", "..%2fmain.py")).status_code == 404
 
 
+@pytest.mark.parametrize(("path", "script"), [("/", "try.js"), ("/nights", "nights.js"), ("/status", "status.js")])
+def test_scripts_are_fetched_at_once(page, path, script):
+    """Every module that a view needs is named in its document: none has to be found out by another."""
+    text = page.get(path).text
+    version = re.search(r"/static/([0-9a-f]{12})/", text)[1]
+    preloaded = set(re.findall(r'modulepreload" href="/static/[0-9a-f]{12}/([a-z_]+\.js)"', text))
+
+    needed, waiting = set(), {"app.js", script}
+    while waiting:
+        needed |= waiting
+        sources = [page.get(f"/static/{version}/{name}").text for name in waiting]
+        waiting = {name for source in sources for name in re.findall(r'from "\./([a-z_]+\.js)"', source)} - needed
+    assert preloaded == needed
+
+
 def test_the_whole_page_is_under_sixty_kilobytes(page):
     """Every script and style and the document, compressed as they are sent."""
     files = sorted(path.name for path in STATIC.iterdir())

@@ -22,5 +22,6 @@ if (load) {
   } catch (error) {
     place.append(problemBox(error, () => location.reload()));
   }
+  performance.mark("ready");
   document.documentElement.dataset.ready = "yes";
 }
