@@ -134,6 +134,26 @@ def test_predictions_that_are_none_are_told(visits, serve_page, misbehaving, sta
     expect(alert(page)).to_contain_text("expected predictions")
 
 
+def test_what_is_saved_is_what_was_answered_to_the_last_digit(visits, serve_page, misbehaving, stack):
+    """Whole numbers of 64 bits, NaN and the way a number was written are more than JavaScript keeps."""
+    answered = '{"predictions": [{"digit": 9007199254740993, "price": NaN, "share": 1.0}]}'
+
+    def pass_or_answer(handler):
+        if handler.command == "GET":
+            answering(200, httpx.get(stack["predict"] + handler.path).text)(handler)
+        else:
+            answering(200, answered)(handler)
+
+    page = visits(serve_page(PREDICT_URL=misbehaving(pass_or_answer))).open("/")
+    page.get_by_role("button", name="Sample 3").click()
+    page.get_by_label("Labels").fill("test=exact")
+    page.get_by_role("button", name="Save", exact=True).click()
+    expect(page.get_by_role("link", name="Open the result")).to_be_visible()
+
+    stored = httpx.get(stack["list_results"], params={"label.test": "exact"}).text
+    assert '"predictions":[{"digit": 9007199254740993, "price": NaN, "share": 1.0}]' in stored
+
+
 def test_a_hostile_model_is_shown_as_text(visits, serve_page, serve, tmp_path):
     """A description that is markup."""
     folder = tmp_path / "models" / "hostile" / "1"

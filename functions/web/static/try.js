@@ -138,7 +138,7 @@ class Bench {
     return this.editor.explain(message);
   }
 
-  answer(request, text, { data, headers, milliseconds }) {
+  answer(request, text, { data, headers, milliseconds, text: answered }) {
     const predictions = data.predictions ?? data.outputs;
     expect(predictions !== undefined && (!data.predictions || Array.isArray(predictions)), "predict", "predictions");
     const first = Array.isArray(predictions) && predictions.length === 1 ? predictions[0] : predictions;
@@ -150,7 +150,7 @@ class Bench {
       h("p", { class: "row small" }, start(headers), h("span", {}, `${number(Math.round(milliseconds))} ms`),
         h("span", { class: "quiet" }, `${this.model.name} ${version}`)),
       request.instances && data.predictions
-        ? savingBox({ model: this.model.name, version, instances: request.instances, predictions }) : "",
+        ? savingBox({ model: this.model.name, version }, { instances: text, predictions: answered }) : "",
       curlBox(curlOf(this.model.name, version, text)),
       h("details", {}, h("summary", {}, "Answer as JSON"), h("pre", { tabindex: "0" }, pretty(data))));
   }
