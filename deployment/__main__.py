@@ -13,6 +13,7 @@ from shared.errors import ConfigurationError, ServiceError
 
 from .agreement import check_options, is_confirmed
 from .calling import Caller
+from .changes import Change
 from .configuration import Configuration, read_configuration
 from .destroying import removals
 from .gcloud import Gcloud
@@ -109,14 +110,7 @@ def _deploy(
 
 
 def _roll_back(options: argparse.Namespace, configuration: Configuration, out: Console, planner: Planner) -> int:
-    changes = rollbacks(planner, options.only, options.rollback)
-    show_plan(out, changes)
-    if options.plan:
-        return PLANNED
-    if not is_confirmed(options, configuration):
-        return DECLINED
-    make_changes(out, planner, changes)
-    return DONE
+    return _make(options, configuration, out, planner, rollbacks(planner, options.only, options.rollback))
 
 
 def _destroy(options: argparse.Namespace, configuration: Configuration, out: Console, planner: Planner) -> int:
@@ -127,6 +121,13 @@ def _destroy(options: argparse.Namespace, configuration: Configuration, out: Con
     if not changes:
         out.print("nothing to remove")
         return DONE
+    return _make(options, configuration, out, planner, changes)
+
+
+def _make(
+    options: argparse.Namespace, configuration: Configuration, out: Console, planner: Planner, changes: list[Change]
+) -> int:
+    """Show changes, have them agreed to, and make them."""
     show_plan(out, changes)
     if options.commands:
         show_commands(out, planner.gcloud, changes)

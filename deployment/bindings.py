@@ -20,6 +20,16 @@ def bindings_of(policy: Mapping[str, Any]) -> set[Binding]:
     }
 
 
+def conditional_bindings_of(policy: Mapping[str, Any]) -> set[Binding]:
+    """Return the (role, member) pairs that a policy grants under a condition."""
+    return {
+        (binding["role"].partition("_withcond_")[0], member)
+        for binding in policy.get("bindings", ())
+        if binding.get("condition") or "_withcond_" in binding["role"]
+        for member in binding.get("members", ())
+    }
+
+
 def binding_changes(
     what: str,
     policy: Mapping[str, Any],
@@ -39,14 +49,15 @@ def binding_changes(
     present, wanted = bindings_of(policy), set(wanted)
     # Where a policy has conditions, gcloud wants to be told that this binding has none; Pub/Sub's knows no conditions.
     plain = command("add")
-    conditional = any(binding.get("condition") for binding in policy.get("bindings", ()))
-    none = ("--condition=None",) if conditional and plain[0] != "pubsub" and "--condition=None" not in plain else ()
+    under_condition = conditional_bindings_of(policy)
+    none = ("--condition=None",) if under_condition and plain[0] != "pubsub" and "--condition=None" not in plain else ()
     for role, member in sorted(wanted - present):
         yield create(f"{what}: {role}", short(member), (*plain, f"--member={member}", f"--role={role}", *none))
-    for role, member in sorted(binding for binding in present - wanted if owned(binding)):
-        yield delete(
-            f"{what}: {role}", short(member), (*command("remove"), f"--member={member}", f"--role={role}", *none)
-        )
+    for role, member in sorted(each for each in (present | under_condition) - wanted if owned(each)):
+        remove = (*command("remove"), f"--member={member}", f"--role={role}")
+        # Under whatever condition it was granted, it is not wanted.
+        whole = (*(word for word in remove if word != "--condition=None"), "--all")
+        yield delete(f"{what}: {role}", short(member), whole if (role, member) in under_condition else (*remove, *none))
 
 
 def short(member: str) -> str:

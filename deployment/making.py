@@ -32,6 +32,7 @@ def make_plan(out: Console, planner: Planner, plan: Plan, release: Release, perc
     make_changes(out, planner, plan.callers)
     if plan.releases:
         release.give_traffic(plan.releases, percent)
+    make_changes(out, planner, plan.opened)
     make_changes(out, planner, plan.after)
 
 

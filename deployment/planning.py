@@ -22,13 +22,14 @@ from .releases import Origin, release_changes
 from .resources import changes_before_release
 from .resources.accounts import smoke_changes
 from .resources.images import promotion_changes
-from .resources.invokers import invoker_changes, policy_url
+from .resources.invokers import invoker_changes, is_closing, is_opening, policy_url
 from .resources.schedule import schedule_changes
 from .resources.subscriptions import subscription_changes
 from .rest import Rest
 from .revisions_present import deployed
 from .sources import Source, make_source
 
+_WHOLE = 100
 _TOKEN_KEPT = timedelta(minutes=30)
 
 
@@ -37,9 +38,10 @@ class Plan:
     """What is to be done, in this order.
 
     Attributes:
-        before: What functions need before they can run.
+        before: What functions need before they can run; whatever is no longer for everybody is closed here already.
         releases: The functions.
         callers: Who may call them.
+        opened: What is to be for everybody is, once it was tried and has its traffic.
         after: What calls them: pushes and schedules.
         same: How many of the functions that were looked at stay as they are.
     """
@@ -47,13 +49,14 @@ class Plan:
     before: list[Change] = field(default_factory=list)
     releases: list[Change] = field(default_factory=list)
     callers: list[Change] = field(default_factory=list)
+    opened: list[Change] = field(default_factory=list)
     after: list[Change] = field(default_factory=list)
     same: int = 0
 
     @property
     def changes(self) -> list[Change]:
         """All of them."""
-        return [*self.before, *self.releases, *self.callers, *self.after]
+        return [*self.before, *self.releases, *self.callers, *self.opened, *self.after]
 
 
 class Planner:
@@ -100,7 +103,24 @@ class Planner:
         after = [*subscription_changes(names, present), *self._schedule_changes(self.configuration.jobs)]
         released = {change.function for change in releases}
         callers = list(invoker_changes(names, present, released))
-        return Plan(before, releases, callers, after, len(sources) - len(releases))
+        before += [change for change in callers if is_closing(change)]
+        opened = [change for change in callers if is_opening(change)]
+        self._check_opened(opened, sources, percent)
+        callers = [change for change in callers if not (is_closing(change) or is_opening(change))]
+        return Plan(before, releases, callers, opened, after, len(sources) - len(releases))
+
+    @staticmethod
+    def _check_opened(opened: Sequence[Change], sources: Mapping[str, Source], percent: int) -> None:
+        """Make sure that nobody but a read-only page is opened to everybody.
+
+        Raises:
+            ConfigurationError: An earlier revision of it would go on beside the one that is read-only.
+        """
+        if any(change.what.startswith("callers of web:") for change in opened):
+            if "web" not in sources:
+                raise ConfigurationError(["--only: expected web among them, which WEB_ACCESS=public makes read-only"])
+            if percent < _WHOLE:
+                raise ConfigurationError(["--canary: not while web is made public: all of it has to be read-only"])
 
     def close(self) -> None:
         """Let go of the connections."""

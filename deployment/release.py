@@ -93,7 +93,7 @@ class Release:
             raise ReleaseError(f"tried {when}: {error.message} | the traffic stays where it was") from error
 
     def _move(self, now: Deployed, service: str, wanted: Mapping[str, int]) -> None:
-        if now.is_released or (len(wanted) > 1 and now.traffic == wanted):
+        if now.is_released or (len(wanted) > 1 and now.is_split(wanted)):
             return
         tags = {LIVE: now.latest} if len(wanted) == 1 else {}
         tags |= {PREVIOUS: now.former} if now.former else {}

@@ -119,11 +119,14 @@ class _Release:
 
     def _traffic_change(self, now: Deployed) -> Change | None:
         wanted = now.split(self._percent)
-        if now.is_released or (len(wanted) > 1 and now.traffic == wanted):
+        if now.is_released or (len(wanted) > 1 and now.is_split(wanted)):
             return None
-        is_untried = now.traffic == {now.latest: 100}
-        before, after = (_text({k: f"{v} %" for k, v in each.items()}, list(each)) for each in (now.traffic, wanted))
-        what, before = f"traffic of {self._service.service}", before + (", not tried" if is_untried else "")
+        before, asked, after = (_text(_percent(each), list(each)) for each in (now.traffic, now.asked, wanted))
+        if now.traffic == {now.latest: 100} and not now.is_tried:
+            before += ", not tried"
+        elif now.asked != now.traffic:
+            before += f", asked for {asked}"
+        what = f"traffic of {self._service.service}"
         return Change("change", what, before, after, (), self._service.function, self._digests)
 
     @property
@@ -158,6 +161,10 @@ class _Release:
 
 def _text(values: Mapping[str, str], names: Sequence[str]) -> str:
     return ", ".join(f"{name} {values.get(name, 'unset')}" for name in names) or "none"
+
+
+def _percent(traffic: Mapping[str, int]) -> dict[str, str]:
+    return {name: f"{percent} %" for name, percent in traffic.items()}
 
 
 def _by_digest(image: str) -> str:

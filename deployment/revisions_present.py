@@ -1,5 +1,6 @@
 """Which revision of a service is there, which answers, and what it was made of."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from .present import Resource
@@ -7,6 +8,7 @@ from .present import Resource
 SOURCE, SETTINGS = "nightshift-source", "nightshift-settings"
 _WHOLE = 100
 # Tags: what is tried, what was tried and found good, and what was that before.
+LATEST = "whatever is newest"
 CANDIDATE, LIVE, PREVIOUS = "candidate", "live", "previous"
 
 
@@ -18,6 +20,7 @@ class Deployed:
         latest: The newest revision that is ready.
         created: The newest revision there is.
         traffic: Percent by revision; those with some.
+        asked: The same as it is asked for; by LATEST what goes to whatever is newest.
         tags: Revision by tag.
         tag_urls: URL by tag.
         url: Where it answers.
@@ -29,6 +32,7 @@ class Deployed:
     latest: str
     created: str
     traffic: dict[str, int]
+    asked: dict[str, int]
     tags: dict[str, str]
     tag_urls: dict[str, str]
     url: str
@@ -39,7 +43,16 @@ class Deployed:
     @property
     def is_released(self) -> bool:
         """Whether the newest revision was tried and found good, and gets all of the traffic."""
-        return self.traffic == {self.latest: 100} and self.tags.get(LIVE) == self.latest
+        return self.is_split({self.latest: 100}) and self.is_tried
+
+    @property
+    def is_tried(self) -> bool:
+        """Whether the newest revision was found good."""
+        return self.tags.get(LIVE) == self.latest
+
+    def is_split(self, wanted: Mapping[str, int]) -> bool:
+        """Say whether the traffic is split so, and stays so whatever is deployed."""
+        return self.traffic == self.asked == wanted
 
     def split(self, percent: int) -> dict[str, int]:
         """Return the traffic that gives the newest revision a share, and the rest to the one before it."""
@@ -57,16 +70,12 @@ def deployed(there: Resource) -> Deployed:
     """Return a service of `gcloud run services list` as far as releases are concerned."""
     status, labels = there.get("status", {}), there["spec"]["template"]["metadata"].get("labels", {})
     latest, traffic = status.get("latestReadyRevisionName", ""), status.get("traffic", [])
-    percents: dict[str, int] = {}
-    for target in traffic:
-        if target.get("percent"):
-            name = target.get("revisionName") or latest
-            percents[name] = percents.get(name, 0) + target["percent"]
     tagged = [target for target in traffic if target.get("tag")]
     return Deployed(
         latest=latest,
         created=status.get("latestCreatedRevisionName", latest),
-        traffic=percents,
+        traffic=_percents(traffic, latest),
+        asked=_percents(there["spec"].get("traffic", []), LATEST),
         tags={target["tag"]: target.get("revisionName") or latest for target in tagged},
         tag_urls={target["tag"]: target.get("url", "") for target in tagged},
         url=status.get("url", ""),
@@ -74,3 +83,13 @@ def deployed(there: Resource) -> Deployed:
         settings=labels.get(SETTINGS, ""),
         image=there["spec"]["template"]["spec"]["containers"][0]["image"],
     )
+
+
+def _percents(targets: Iterable[Resource], otherwise: str) -> dict[str, int]:
+    """Return the percent by revision; of those that name none by what stands for them."""
+    found: dict[str, int] = {}
+    for target in targets:
+        if target.get("percent"):
+            name = target.get("revisionName") or otherwise
+            found[name] = found.get(name, 0) + target["percent"]
+    return found

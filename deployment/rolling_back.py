@@ -31,9 +31,11 @@ def rollbacks(planner: Planner, only: Sequence[str], revision: str) -> list[Chan
         targets = {
             name: services[name].tags[PREVIOUS] for name in services.keys() & wanted if PREVIOUS in services[name].tags
         }
-        targets = {name: target for name, target in targets.items() if services[name].traffic != {target: 100}}
+        targets = {name: target for name, target in targets.items() if not services[name].is_split({target: 100})}
     if not targets:
         raise ConfigurationError(["--rollback: expected a revision that had the traffic before; there is none"])
+    if "web" in targets and names.environment.web_access == "public":
+        _check_read_only(planner, targets["web"])
     return [_change(names, name, services[name], target) for name, target in sorted(targets.items())]
 
 
@@ -43,6 +45,19 @@ def _change(names: Names, service: str, there: Deployed, target: str) -> Change:
     before = ", ".join(f"{name} {percent} %" for name, percent in there.traffic.items()) or "none"
     step = traffic_command(names, service, f"--to-revisions={target}=100", tags)
     return change(f"traffic of {service}", before, f"{target} 100 %", step)
+
+
+def _check_read_only(planner: Planner, revision: str) -> None:
+    """Make sure that everybody may call no page that can change something.
+
+    Raises:
+        ConfigurationError: The revision can.
+    """
+    region = planner.names.environment.region
+    found = planner.gcloud.read("run", "revisions", "describe", revision, f"--region={region}")
+    (container,) = found["spec"]["containers"]
+    if {"name": "READ_ONLY", "value": "1"} not in container.get("env", ()):
+        raise ConfigurationError([f"--rollback: expected a revision of web that is read-only, {revision} is not"])
 
 
 def _owner(planner: Planner, services: list[str], revision: str) -> str:

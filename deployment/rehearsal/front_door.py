@@ -7,6 +7,7 @@ import uuid
 from collections import defaultdict
 from collections.abc import Iterator
 
+from . import iap
 from .id_tokens_issued import check
 from .revisions import Revisions
 from .revisions_environment import UnusableError
@@ -67,6 +68,11 @@ class _FrontDoor:
 
     def _refusal(self, place: Place, service: Resource, request: Request) -> Answer | None:
         name = service["metadata"]["name"]
+        if iap.is_on(service):  # asked first, and the service sees its account alone
+            agent = f"serviceAccount:{iap.agent(place)}"
+            refused = iap.refusal(self._world, place, name, request)
+            is_let_in = any(self._world.has_role(place.service(name), _INVOKER, who) for who in (agent, "allUsers"))
+            return refused or (None if is_let_in else _page(403, _FORBIDDEN, request))
         if self._world.has_role(place.service(name), _INVOKER, "allUsers"):
             return None
         given = request.headers.get("x-serverless-authorization") or request.headers.get("authorization", "")

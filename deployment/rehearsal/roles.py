@@ -34,7 +34,7 @@ _BASIC = ("roles/owner", "roles/editor", "roles/viewer", "roles/browser")
 _KNOWN = {*_BASIC, *(f"roles/{service}.{name}" for service, names in _PREDEFINED.items() for name in names.split())}
 _CUSTOM = re.compile(r"(projects|organizations)/[^/]+/roles/[A-Za-z0-9_.]+")
 # What guards its own resources with its own roles alone; a project takes them all.
-_OWN_ROLES = ("artifactregistry", "iam", "pubsub", "run", "secretmanager", "storage")
+_OWN_ROLES = ("artifactregistry", "iam", "iap", "pubsub", "run", "secretmanager", "storage")
 _MEMBER = re.compile(
     r"allUsers|allAuthenticatedUsers|(user|serviceAccount|group):[^@\s:]+@[^@\s]+|domain:[^\s@]+"
     r"|(projectOwner|projectEditor|projectViewer):[^\s]+|(principal|principalSet)://[^\s]+|deleted:[^\s]+"

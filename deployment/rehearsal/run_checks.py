@@ -3,6 +3,8 @@
 import re
 from typing import Any
 
+from .iap import ANNOTATION as _SIGN_IN
+from .iap import SERVICE as _IAP
 from .run_names import Place
 from .run_sizes import CONTAINER, TEMPLATE, check_size
 from .wire import ApiError, invalid
@@ -19,6 +21,7 @@ _GOOGLES_LABEL = re.compile(
 _TAG_AND_SERVICE_LENGTH = 46
 _RESERVED = {"PORT", "K_SERVICE", "K_REVISION", "K_CONFIGURATION"}
 _MOST_STARTUP_SECONDS = 240
+_STAGE = "run.googleapis.com/launch-stage"
 
 
 def check_service(world: World, place: Place, service: Resource) -> None:
@@ -44,6 +47,7 @@ def check_service(world: World, place: Place, service: Resource) -> None:
     _check_environment(containers[0].get("env", []))
     _check_startup_probe(containers[0])
     _check_account(world, place, spec.get("serviceAccountName"))
+    _check_sign_in(world, place, service["metadata"].get("annotations", {}))
     check_traffic(world, place, service)
 
 
@@ -126,6 +130,17 @@ def _check_startup_probe(container: dict[str, Any]) -> None:
         raise invalid(f"{CONTAINER}.startupProbe: {text}")
     if probe.get("httpGet") and not probe["httpGet"].get("path", "/").startswith("/"):
         raise invalid(f"{CONTAINER}.startupProbe.httpGet.path: it must begin with a slash")
+
+
+def _check_sign_in(world: World, place: Place, annotations: dict[str, str]) -> None:
+    if _SIGN_IN not in annotations:
+        return
+    world.require_enabled(place.project, _IAP)
+    if annotations[_SIGN_IN] not in ("true", "false"):
+        raise invalid(f"metadata.annotations: {_SIGN_IN} must be true or false")
+    if annotations.get(_STAGE) not in ("ALPHA", "BETA"):
+        text = f"Annotation '{_SIGN_IN}' is not supported in the declared launch stage. Set annotation key '{_STAGE}'"
+        raise invalid(f"metadata.annotations: {text} to at least 'BETA'.")
 
 
 def _check_account(world: World, place: Place, email: str | None) -> None:

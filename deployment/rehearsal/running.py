@@ -19,6 +19,7 @@ from .firestore import firestore_api
 from .front_door import front_door_api
 from .iam import iam_api
 from .iamcredentials import iamcredentials_api
+from .iap import iap_api
 from .logging import logging_api
 from .monitoring import monitoring_api
 from .proxy import Proxy
@@ -35,7 +36,7 @@ from .world import World, locked
 _APIS = (
     *(serviceusage_api, cloudresourcemanager_api, billing_api, iam_api, iamcredentials_api, storage_api, pubsub_api),
     *(secretmanager_api, firestore_api, firebaserules_api, cloudbuild_api, artifactregistry_api),
-    *(containeranalysis_api, logging_api, monitoring_api),
+    *(containeranalysis_api, logging_api, monitoring_api, iap_api),
 )
 _LOOPBACK = "127.0.0.1,localhost"
 

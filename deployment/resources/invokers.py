@@ -1,16 +1,20 @@
 """Who may call each function: the files' people, the functions that need it, Pub/Sub's pushes and the smoke tests."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import replace
 
 from deployment.bindings import Binding, binding_changes
-from deployment.changes import Change, change
+from deployment.changes import Change
+from deployment.env_values import PUBLIC
 from deployment.gcloud import Command
 from deployment.names import Names
 from deployment.present import Present
+from deployment.revisions_present import PREVIOUS
 from deployment.service_files import Service
 
+from .sign_in import is_behind_sign_in, no_sign_in_changes, sign_in_agent, sign_in_changes
+
 _INVOKER = "roles/run.invoker"
-_IAP_ROLE = "roles/iap.httpsResourceAccessor"
 
 
 def policy_url(names: Names, service: str) -> str:
@@ -28,19 +32,28 @@ def invoker_changes(names: Names, present: Present, released: Collection[str | N
         released: The functions that are being released; of the others only those that are there can be called.
     """
     there = present.named_services()
-    place = f"--region={names.environment.region}"
     for service in names.services:
         if service.service not in there and service.function not in released:
             continue
-        if service.function == "web" and names.environment.web_access == "iap":
-            yield from _iap_changes(names, service, there.get(service.service, {}))
+        if is_behind_sign_in(names, service):
+            yield from sign_in_changes(names, service, present)
         policy = present.policy(policy_url(names, service.service)) if service.service in there else {}
-
-        def command(verb: str, name: str = service.service) -> Command:
-            return ("run", "services", f"{verb}-iam-policy-binding", name, place, "--format=none")
-
         wanted = {(_INVOKER, member) for member in _members(names, service)}
-        yield from binding_changes(f"callers of {service.service}", policy, wanted, command, _is_invoker)
+        what = f"callers of {service.service}"
+        for change in binding_changes(what, policy, wanted, _command(names, service), _is_invoker):
+            yield _alone(names, service, change) if service.function == "web" and is_opening(change) else change
+        if not is_behind_sign_in(names, service):
+            yield from no_sign_in_changes(names, service, present)
+
+
+def is_opening(change: Change) -> bool:
+    """Say whether a change lets everybody in."""
+    return change.kind == "create" and change.after in PUBLIC
+
+
+def is_closing(change: Change) -> bool:
+    """Say whether a change puts everybody out."""
+    return change.kind == "delete" and change.before in PUBLIC
 
 
 def is_public(names: Names, service: Service) -> bool:
@@ -49,13 +62,11 @@ def is_public(names: Names, service: Service) -> bool:
 
 
 def _members(names: Names, service: Service) -> set[str]:
-    of, members = names.environment, {names.member("smoke")}
+    of = names.environment
     # What stands in front of the page lets people in, and calls it in its own name.
-    behind_iap = service.function == "web" and of.web_access == "iap"
-    if behind_iap:
-        members.add(f"serviceAccount:service-{names.project_number}@gcp-sa-iap.iam.gserviceaccount.com")
-    else:
-        members.update(of.invokers.get(service.function, ()))
+    if is_behind_sign_in(names, service):
+        return {sign_in_agent(names)}
+    members = {names.member("smoke"), *of.invokers.get(service.function, ())}
     if service.function == "web" and of.web_access == "public":
         members.add("allUsers")
     if service.subscribes:
@@ -63,29 +74,20 @@ def _members(names: Names, service: Service) -> set[str]:
     return members | {names.member(other.service) for other in names.services if service.function in other.calls}
 
 
-def _iap_changes(names: Names, service: Service, there: dict[str, object]) -> Iterator[Change]:
-    metadata = there.get("metadata", {})
-    notes = metadata.get("annotations", {}) if isinstance(metadata, dict) else {}
-    if notes.get("run.googleapis.com/iap-enabled") == "true":
-        return
+def _command(names: Names, service: Service) -> Callable[[str], Command]:
     place = f"--region={names.environment.region}"
-    switch: Command = ("beta", "run", "services", "update", service.service, place, "--iap")
-    identity: Command = ("beta", "services", "identity", "create", "--service=iap.googleapis.com")
-    people: list[Command] = [
-        (
-            *(
-                "beta",
-                "iap",
-                "web",
-                "add-iam-policy-binding",
-                "--resource-type=cloud-run",
-                f"--service={service.service}",
-            ),
-            *(place, f"--member={member}", f"--role={_IAP_ROLE}"),
-        )
-        for member in names.environment.invokers.get("web", ())
-    ]
-    yield change("sign-in in front of web", "off", "Identity-Aware Proxy", identity, switch, *people)
+
+    def command(verb: str) -> Command:
+        return ("run", "services", f"{verb}-iam-policy-binding", service.service, place, "--format=none")
+
+    return command
+
+
+def _alone(names: Names, service: Service, change: Change) -> Change:
+    """Return the opening of the page once no earlier revision has a URL: whoever may call one may call them all."""
+    place = f"--region={names.environment.region}"
+    untag: Command = ("run", "services", "update-traffic", service.service, place, f"--remove-tags={PREVIOUS}")
+    return replace(change, steps=((*untag, "--format=none"), *change.steps))
 
 
 def _is_invoker(binding: Binding) -> bool:

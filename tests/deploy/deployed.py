@@ -18,12 +18,17 @@ _APIS = (
     *("logging", "monitoring", "pubsub", "run", "secretmanager", "storage"),
 )
 # Who calls a function besides its people and the smoke tests.
-_CALLERS = {"store-result": {"push"}, "nightly-transform": {"push"}, "predict": {"nightly-transform"}}
+_CALLERS = {
+    "store-result": {"push", "web"},
+    "list-results": {"web"},
+    "nightly-transform": {"push", "web"},
+    "predict": {"nightly-transform", "web"},
+}
 _PUSHED = {"store-result": "predictions", "nightly-transform": "nightly"}
 _PUBLISHERS = {"predictions": {"predict"}, "nightly": {"nightly-transform"}}
 _DATABASE = {"read": "roles/datastore.viewer", "write": "roles/datastore.user"}
 _OBJECTS = {"read": "roles/storage.objectViewer", "write": "roles/storage.objectUser"}
-_SERVICES = ("list-results", "nightly-transform", "predict", "store-result")
+SERVICES = ("list-results", "nightly-transform", "predict", "store-result", "web")
 
 
 class Deployed:
@@ -34,6 +39,7 @@ class Deployed:
         repository: What was deployed.
         invokers: Who else may call, by service.
         project: Its project.
+        access: To the page: private, iap or public.
     """
 
     def __init__(
@@ -42,18 +48,21 @@ class Deployed:
         repository: Path,
         invokers: Mapping[str, Iterable[str]] | None = None,
         project: str = STAGING,
+        access: str = "private",
     ) -> None:
         self._resources, self._policies = state["resources"], state["policies"]
         self._root, self._project, self._invokers = repository, project, invokers or {}
+        self._access = access
         number = self._resources[f"//cloudresourcemanager.googleapis.com/projects/{project}"]["projectNumber"]
         self._number = number
         self._agent = f"serviceAccount:service-{number}@gcp-sa-pubsub.iam.gserviceaccount.com"
+        self._sign_in = f"serviceAccount:service-{number}@gcp-sa-iap.iam.gserviceaccount.com"
         self._region = f"projects/{project}/locations/europe-west1"
         self._configured = {
             path.parent.name.replace("_", "-"): yaml.safe_load(path.read_text("utf-8"))
             for path in sorted((repository / "functions").glob("*/service.yaml"))
         }
-        assert sorted(self._configured) == sorted(_SERVICES)
+        assert sorted(self._configured) == sorted(SERVICES)
 
     def check(self) -> None:
         """Check all of it."""
@@ -69,7 +78,7 @@ class Deployed:
         enabled = self._names(f"//serviceusage.googleapis.com/projects/{self._project}/services/")
         assert {f"{name}.googleapis.com" for name in _APIS} <= enabled, sorted(enabled)
         accounts = self._names(f"//iam.googleapis.com/projects/{self._project}/serviceAccounts/")
-        wanted = {self._email(role) for role in (*_SERVICES, "build", "push", "smoke")}
+        wanted = {self._email(role) for role in (*SERVICES, "build", "push", "smoke")}
         assert wanted == accounts, sorted(wanted ^ accounts)
         granted = {
             (_DATABASE[of["database"]], self._member(name))
@@ -84,9 +93,11 @@ class Deployed:
     def check_service(self, name: str) -> None:
         """A function is private, runs as itself with what service.yaml says, and all traffic goes to what was tried."""
         there, of = self._resources[f"{_RUN}/{self._region}/services/{name}"], self._configured[name]
-        callers = {self._member(role) for role in ("smoke", *_CALLERS.get(name, ()))} | set(
-            self._invokers.get(name, ())
-        )
+        people = set(self._invokers.get(name, ()))
+        callers = {self._member(role) for role in ("smoke", *_CALLERS.get(name, ()))} | people
+        if name == "web":
+            self._check_sign_in(there, people)
+            callers = {"iap": {self._sign_in}, "private": callers, "public": {*callers, "allUsers"}}[self._access]
         self._grants(f"{_RUN}/{self._region}/services/{name}", {(_INVOKER, member) for member in callers})
         labels = there["spec"]["template"]["metadata"]["labels"]
         assert {"managed-by": "nightshift", "environment": "staging"}.items() <= labels.items(), labels
@@ -104,6 +115,14 @@ class Deployed:
         self._check_variables(name, container)
         self._check_traffic(there["status"])
 
+    def _check_sign_in(self, there: Mapping[str, Any], people: set[str]) -> None:
+        """Google's sign-in stands in front of the page where it is to, for its people and the smoke tests."""
+        on = there["metadata"]["annotations"].get("run.googleapis.com/iap-enabled") == "true"
+        assert on == (self._access == "iap")
+        name = f"//iap.googleapis.com/projects/{self._project}/iap_web/cloud_run-europe-west1/services/web"
+        let_in = {*people, self._member("smoke")} if on else set()
+        self._grants(name, {("roles/iap.httpsResourceAccessor", member) for member in let_in})
+
     def _check_variables(self, name: str, container: Mapping[str, Any]) -> None:
         of, found = self._configured[name], {each["name"]: each for each in container["env"]}
         plain = {key: each["value"] for key, each in found.items() if "value" in each}
@@ -116,6 +135,8 @@ class Deployed:
             wanted["OBJECTS_URL"] = f"gs://{self._project}-nightshift-objects"
         if of.get("models"):
             wanted["LOG_PREDICTIONS"] = "1"
+        if name == "web" and self._access == "public":
+            wanted["READ_ONLY"] = "1"
         for called in of.get("calls", ()):
             wanted[f"{called.upper()}_URL"] = self._url(called.replace("_", "-"))
         assert plain == wanted
@@ -241,7 +262,9 @@ _PASSING = re.compile(
     r".*(Time|Timestamp|time)$|updated$|timeCreated|uid|uniqueId|etag|oauth2ClientId|generation|observedGeneration"
     r"|resourceVersion|rulesetName|metageneration|.*(nonce|configurationGeneration|build-id|build-name|build-source-location)"
 )
-_PASSING_NAME = re.compile(r".*(/operations/|//idtokens/|run-sources-|/versions/|/revisions/|/rulesets/|/tags/).*")
+_PASSING_NAME = re.compile(
+    r".*(/operations/|//idtokens/|//signedtokens/|run-sources-|/versions/|/revisions/|/rulesets/|/tags/).*"
+)
 _REVISION = re.compile(r"-[0-9]{5}-[a-z]{3}\b")
 
 

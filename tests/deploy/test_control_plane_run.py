@@ -8,6 +8,7 @@ import signal
 import ssl
 import subprocess
 import sys
+import time
 import zipfile
 from contextlib import contextmanager
 
@@ -315,6 +316,108 @@ def test_a_service_open_to_all_asks_for_no_token(cloud):
 
     assert cloud.ask(url).status_code == 200
     assert cloud.ask(f"{url}/healthz").status_code == 404
+
+
+@pytest.fixture
+def signed_in(cloud):
+    """Return the URL of a service that has Google's sign-in in front, and a maker of tokens that its account signs."""
+    services = f"https://serviceusage.googleapis.com/v1beta1/projects/{_STAGING}/services/iap.googleapis.com"
+    cloud.make("POST", f"{services.replace('v1beta1', 'v1')}:enable", {})
+    agent = cloud.make("POST", f"{services}:generateServiceIdentity", {})["response"]["email"]
+    url = cloud.deploy(_behind_sign_in(cloud, "signed-in"))["status"]["url"]
+    cloud.grant(f"{_RUN}/{_STAGING}/locations/{_REGION}/services/signed-in", "roles/run.invoker", _account(agent))
+    email = cloud.account(_STAGING, "nightshift-smoke")
+    own = f"https://iam.googleapis.com/v1/projects/{_STAGING}/serviceAccounts/{email}"
+    cloud.grant(own, "roles/iam.serviceAccountTokenCreator", "user:deployer@example.com")
+
+    def sign(audience, **claims):
+        began = int(time.time())
+        claims = {"iss": email, "sub": email, "aud": audience, "iat": began, "exp": began + 3600, **claims}
+        signing = f"https://iamcredentials.googleapis.com/v1/projects/-/serviceAccounts/{email}:signJwt"
+        return cloud.make("POST", signing, {"payload": json.dumps(claims)})["signedJwt"]
+
+    return url, sign
+
+
+def test_the_sign_in_lets_through_whom_its_policy_names_by_what_they_signed(cloud, signed_in, invoker):
+    """For the very URL or all below it; an ID token for Cloud Run is none, nor is one that goes on for two hours."""
+    url, sign = signed_in
+    stranger, unnamed = cloud.ask(url), cloud.ask(url, sign(f"{url}/*"))
+    _let_through(cloud, "signed-in", _account(cloud.account(_STAGING, "nightshift-smoke")))
+    began = int(time.time())
+    refused = [
+        invoker(url),
+        sign("https://elsewhere.run.app/*"),
+        sign(f"{url}/other"),
+        sign(f"{url}/*", sub="somebody"),
+    ]
+    refused.append(sign(f"{url}/*", exp=began + 7200))
+
+    assert stranger.status_code == 302
+    assert stranger.headers["location"].startswith("https://accounts.google.com/")
+    assert unnamed.status_code == 403
+    assert [cloud.ask(f"{url}/", token).status_code for token in refused] == [401] * len(refused)
+    for token in (sign(f"{url}/*"), sign(f"{url}/")):
+        assert cloud.ask(f"{url}/", token).json()["K_SERVICE"] == "signed-in"
+    cloud.grant(
+        f"{_RUN}/{_STAGING}/locations/{_REGION}/services/signed-in", "roles/run.invoker", "user:ana@example.com"
+    )
+    assert cloud.ask(f"{url}/", sign(f"{url}/*")).status_code == 403
+
+
+def test_what_is_signed_in_a_service_accounts_name_is_no_token_for_cloud_run(cloud, signed_in):
+    """Only Google's own ID tokens are; and nobody but those who may act as the account can have it sign."""
+    _, sign = signed_in
+    url = cloud.deploy(_service(cloud, "guarded"))["status"]["url"]
+    _invoke(cloud, "guarded", "nightshift-smoke")
+    other = cloud.account(_STAGING, "nightshift-hello")
+    signing = f"https://iamcredentials.googleapis.com/v1/projects/-/serviceAccounts/{other}:signJwt"
+    own = f"https://iam.googleapis.com/v1/projects/{_STAGING}/serviceAccounts/{other}"
+    cloud.grant(own, "roles/iam.serviceAccountOpenIdTokenCreator", "user:deployer@example.com")
+
+    assert cloud.ask(url, sign(url)).status_code == 401
+    assert cloud.call("POST", signing, {"payload": json.dumps({"exp": int(time.time()) + 60})})[0] == 403
+
+
+def test_the_sign_in_needs_its_api_its_stage_its_agent_and_its_service(cloud, signed_in):
+    """Each is refused where it is missing; a resource that is no Cloud Run service is not rehearsed."""
+    early = _behind_sign_in(cloud, "early", _PROD)
+    stable = _behind_sign_in(cloud, "stable")
+    del stable["metadata"]["annotations"]["run.googleapis.com/launch-stage"]
+    policies = f"https://iap.googleapis.com/v1/projects/{cloud.world.project_number(_STAGING)}/iap_web"
+    body = {"policy": {"bindings": [{"role": "roles/run.invoker", "members": ["user:ana@example.com"]}]}}
+    place = f"{policies}/cloud_run-{_REGION}/services"
+    prod = f"https://iap.googleapis.com/v1/projects/{_PROD}/iap_web/cloud_run-{_REGION}/services/signed-in"
+    whole = f"https://cloudresourcemanager.googleapis.com/v1/projects/{_PROD}"
+    agent = _account(f"service-{cloud.world.project_number(_PROD)}@gcp-sa-iap.iam.gserviceaccount.com")
+    named = {"policy": {"bindings": [{"role": "roles/run.invoker", "members": [agent]}]}}
+
+    assert cloud.call("POST", f"{_KNATIVE}/{_PROD}/services", early)[0] == 403
+    assert cloud.call("POST", f"{_KNATIVE}/{_STAGING}/services", stable)[0] == 400
+    assert cloud.call("POST", f"{prod}:getIamPolicy", {})[0] == 403
+    assert cloud.call("POST", f"{place}/nobody:getIamPolicy", {})[0] == 404
+    assert cloud.call("POST", f"{place}/signed-in:setIamPolicy", body)[0] == 400
+    assert cloud.call("POST", f"{policies}/compute/services/signed-in:getIamPolicy", {})[0] == 404
+    assert cloud.call("POST", f"{whole}:setIamPolicy", named)[0] == 400
+
+
+def test_conditions_are_shown_to_those_who_ask_for_them(cloud):
+    """Others see a role of an odd name."""
+    cloud.deploy(_service(cloud, "conditional"))
+    url = f"{_RUN}/{_STAGING}/locations/{_REGION}/services/conditional"
+    binding = {
+        "role": "roles/run.invoker",
+        "members": ["allUsers"],
+        "condition": {"title": "Now", "expression": "true"},
+    }
+    cloud.make("POST", f"{url}:setIamPolicy", {"policy": {"version": 3, "bindings": [binding]}})
+
+    (odd,) = cloud.make("GET", f"{url}:getIamPolicy")["bindings"]
+    whole = cloud.make("GET", f"{url}:getIamPolicy", params={"options.requestedPolicyVersion": 3})["bindings"]
+
+    assert odd["role"].startswith("roles/run.invoker_withcond_")
+    assert "condition" not in odd
+    assert whole == [binding]
 
 
 def _limits(**limits):
@@ -680,6 +783,22 @@ def _secret(cloud, name, account):
 def _invoke(cloud, service, account):
     member = f"serviceAccount:{cloud.account(_STAGING, account)}"
     cloud.grant(f"{_RUN}/{_STAGING}/locations/{_REGION}/services/{service}", "roles/run.invoker", member)
+
+
+def _account(email):
+    return f"serviceAccount:{email}"
+
+
+def _let_through(cloud, service, member):
+    place = f"projects/{cloud.world.project_number(_STAGING)}/iap_web/cloud_run-{_REGION}/services/{service}"
+    cloud.grant(f"https://iap.googleapis.com/v1/{place}", "roles/iap.httpsResourceAccessor", member)
+
+
+def _behind_sign_in(cloud, name, project=_STAGING):
+    service = _service(cloud, name, project)
+    notes = {"run.googleapis.com/iap-enabled": "true", "run.googleapis.com/launch-stage": "BETA"}
+    service["metadata"]["annotations"] = notes
+    return service
 
 
 def _source(declared_by="list_results"):

@@ -64,7 +64,7 @@ FAULTS = {
     "a bucket that could be public": Fault("resources/buckets.py", {', "--public-access-prevention"': ""}, _BUCKET),
     "no schedules": Fault("planning.py", {", *self._schedule_changes(self.configuration.jobs)": ""}, _SCHEDULE),
     "nobody let in": Fault("planning.py", {"list(invoker_changes(names, present, released))": "[]"}, callers=True),
-    "nobody put out": Fault("bindings.py", {"in present - wanted if": "in () if"}, callers=True),
+    "nobody put out": Fault("bindings.py", {"in (present | under_condition) - wanted if": "in () if"}, callers=True),
     "open to everybody": Fault("releases.py", {'"--no-allow-unauthenticated"': '"--allow-unauthenticated"'}, _FUNCTION),
     "run as nobody": Fault("run_settings.py", {', "service-account", "ingress")': ', "ingress")'}, _FUNCTION),
     "THREADS is not said": Fault("run_settings.py", {', "THREADS": str(service.concurrency)': ""}, _FUNCTION),

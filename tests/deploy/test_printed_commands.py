@@ -18,6 +18,8 @@ from shared.config import ROOT
 from tests.deploy.linting import lint
 from tests.deploy.rehearsing import STAGING
 
+_OTHER_WAYS = ("private", "public")
+
 
 class _Nothing:
     """A project in which there is nothing yet."""
@@ -29,6 +31,22 @@ class _Nothing:
 
     def policy(self, url, method="GET"):
         return {}
+
+
+class _OpenedByHand(_Nothing):
+    """A project whose page has Google's sign-in in front, and lets everybody in for a while."""
+
+    enabled = frozenset({"iap.googleapis.com"})
+
+    def named_services(self):
+        return {"web": {"metadata": {"annotations": {"run.googleapis.com/iap-enabled": "true"}}}}
+
+    def policy(self, url, method="GET"):
+        role = "roles/iap.httpsResourceAccessor" if "//iap." in url else "roles/run.invoker"
+        members = ["user:mallory@example.com"]
+        return {
+            "bindings": [{"role": role, "members": members}, {"role": f"{role}_withcond_1", "members": ["allUsers"]}]
+        }
 
 
 class _Project:
@@ -43,10 +61,8 @@ def names(created):
     """Return the names in staging, with a page behind Google's sign-in."""
     environment = read_environment("staging", created[0].cloud / "environments")
     invokers = {**environment.invokers, "web": ("user:ana@example.com", "domain:example.com")}
-    services = read_services(ROOT)
-    web = replace(services[0], function="web", service="web", calls=("list_results",), subscribes=None)
     environment = replace(environment, web_access="iap", invokers=invokers)
-    return Names(environment, (*services, web), "123456789012")
+    return Names(environment, tuple(read_services(ROOT)), "123456789012")
 
 
 def test_every_line_that_was_printed_is_one_that_gcloud_takes(created, staging, names, gcloud_folder):
@@ -72,13 +88,24 @@ def test_every_line_that_was_printed_is_one_that_gcloud_takes(created, staging, 
 
 
 def _of_the_page(names):
+    """Return what puts the sign-in in front, puts out who is let through by hand, takes it away, and opens the page."""
+    everything = {service.function for service in names.services}
+    private, public = (replace(names, environment=replace(names.environment, web_access=a)) for a in _OTHER_WAYS)
     changes = [
         *api_changes(names, _Nothing()),
-        *invoker_changes(names, _Nothing(), {service.function for service in names.services}),
+        *invoker_changes(names, _Nothing(), everything),
+        *invoker_changes(names, _OpenedByHand(), everything),
+        *invoker_changes(private, _OpenedByHand(), everything),
+        *invoker_changes(public, _Nothing(), everything),
     ]
     lines = [step_text(_Project(), step) for change in changes for step in change.steps]
-    assert [line for line in lines if line.startswith("gcloud beta run services update web ") and " --iap " in line]
-    assert [line for line in lines if line.startswith("gcloud beta iap web add-iam-policy-binding ")]
+    for words in (
+        *("beta run services update web .* --iap ", "beta run services update web .* --no-iap "),
+        *("beta iap web add-iam-policy-binding ", "beta iap web remove-iam-policy-binding .*mallory"),
+        *("run services remove-iam-policy-binding web .* --all ", "beta iap web remove-iam-policy-binding .* --all "),
+        "run services update-traffic web .*--remove-tags=previous ",
+    ):
+        assert [line for line in lines if re.match(f"gcloud {words}", line)], words
     return lines
 
 

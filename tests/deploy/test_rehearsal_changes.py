@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tests.deploy.deployed import Deployed, check_calls, check_release, essence
+from tests.deploy.deployed import SERVICES, Deployed, check_calls, check_release, essence
 from tests.deploy.rehearsing import STAGING, replace_in
 
 _HEALTHY = "healthy, and closed to strangers"
@@ -99,6 +99,8 @@ def test_what_was_changed_by_hand_is_shown_and_put_right(staging):
     container["resources"]["limits"]["memory"] = "2Gi"
     container["env"].append({"name": "EXTRA", "value": "1"})
     state["policies"][f"{place}/predict"]["bindings"][0]["members"].append("allUsers")
+    by_condition = {"role": "roles/run.invoker", "members": ["allUsers"], "condition": {"title": "Now"}}
+    state["policies"][f"{place}/list-results"]["bindings"].append(by_condition)
     push = f"//pubsub.googleapis.com/projects/{STAGING}/subscriptions/store-result"
     del state["resources"][push], state["policies"][push]
     state["resources"][push.replace("store-result", "nightly-transform")]["ackDeadlineSeconds"] = 10
@@ -111,6 +113,7 @@ def test_what_was_changed_by_hand_is_shown_and_put_right(staging):
     drift = rows["! drift", "function list-results"]
     assert (drift.before, drift.after) == ("env EXTRA 1, memory 2Gi", "env EXTRA unset, memory 512Mi")
     assert rows["- delete", "callers of predict: roles/run.invoker"].before == "allUsers"
+    assert rows["- delete", "callers of list-results: roles/run.invoker"].before == "allUsers"
     assert ("- delete", f"project {STAGING}: roles/owner") in rows
     assert ("+ create", "subscription store-result") in rows or ("+ create", "subscription") in rows
     changed = rows["~ change", "subscription nightly-transform"]
@@ -119,6 +122,21 @@ def test_what_was_changed_by_hand_is_shown_and_put_right(staging):
     Deployed(staging.state, staging.repository).check()
     after = essence(staging.state)
     assert after["policies"] == before["policies"]
+
+
+def test_traffic_that_would_follow_whatever_is_newest_is_pinned_again(staging):
+    """Though it goes where it should today: what is deployed next would get it untried."""
+    state, place = staging.state, f"//run.googleapis.com/projects/{STAGING}/locations/europe-west1/services"
+    targets = state["resources"][f"{place}/predict"]["spec"]["traffic"]
+    tags = [{**target, "percent": 0} for target in targets if target.get("tag")]
+    state["resources"][f"{place}/predict"]["spec"]["traffic"] = [{"latestRevision": True, "percent": 100}, *tags]
+    staging.keep(state)
+    run = staging.run("staging", "--yes").expect(0)
+    (row,) = run.rows
+    assert (row.what, row.before) == ("traffic of predict", f"{row.after}, asked for whatever is newest 100 %")
+    assert run.deployed() == []
+    asked = [target["revisionName"] for target in staging.service("predict")["spec"]["traffic"]]
+    assert set(asked) == set(staging.traffic("predict"))
 
 
 def test_callers_and_letters_are_as_the_file_says(staging, changed_repository):
@@ -166,7 +184,7 @@ def test_destroying_leaves_nothing_of_ours_but_data_and_then_not_even_that(stagi
 def test_status_shows_what_runs_and_changes_nothing(staging):
     """Every function, its revision and where it answers."""
     run = staging.run("staging", "--status").expect(0)
-    for service in ("list-results", "nightly-transform", "predict", "store-result"):
+    for service in SERVICES:
         assert re.search(rf"^{service} +{_revision(staging, service)} 100 %.+https://{service}-", run.output, re.M)
 
 

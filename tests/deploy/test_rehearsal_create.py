@@ -27,6 +27,7 @@ def test_a_second_run_has_nothing_to_do(staging, record_property):
     assert [
         call for call in run.calls if call["method"] != "GET" and "getIamPolicy" not in call["path"].split(":")
     ] == []
+    assert [call for call in run.calls if call["host"] == "iap.googleapis.com"] == []
     assert staging.state == before
     check_calls(run.calls)
     record_property("gcloud_calls", run.gcloud_calls)

@@ -4,10 +4,9 @@ import subprocess
 
 import pytest
 
-from tests.deploy.deployed import essence
+from tests.deploy.deployed import SERVICES, essence
 from tests.deploy.rehearsing import PROD, STAGING
 
-_SERVICES = ("list-results", "nightly-transform", "predict", "store-result")
 _TYPED = f"{PROD}\n"
 
 
@@ -26,8 +25,8 @@ def test_production_runs_the_very_images_of_staging(staging, changed_repository)
     assert essence(staging.state) == before
     loose.unlink()
     run = staging.run("prod", "--from", "staging", stdin=_TYPED).expect(0)
-    assert (run.deployed(), run.built()) == (sorted(_SERVICES), [])
-    for service in _SERVICES:
+    assert (run.deployed(), run.built()) == (sorted(SERVICES), [])
+    for service in SERVICES:
         assert _image(staging, service, PROD) == _image(staging, service, STAGING)
         assert f"/{STAGING}/nightshift/{service}@sha256:" in _image(staging, service, PROD)
     assert _readers(staging) == [
@@ -47,7 +46,7 @@ def test_production_refuses_code_that_staging_does_not_run(staging, changed_repo
     staging.repository = _committed(repository)
     before = essence(staging.state)
     run = staging.run("prod", "--from", "staging", stdin=_TYPED).expect(2)
-    assert [line.partition(":")[0] for line in run.errors.splitlines()] == list(_SERVICES)
+    assert [line.partition(":")[0] for line in run.errors.splitlines()] == list(SERVICES)
     assert all("./deploy.sh staging first" in line for line in run.errors.splitlines())
     assert essence(staging.state) == before
     other = staging.run("prod", "--from", "dev", stdin=_TYPED).expect(2)

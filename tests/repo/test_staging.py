@@ -24,7 +24,11 @@ REQUESTS = {
     "nightly_transform": ("POST", "/", EVENT, lambda a: a["run"]["state"] == "success"),
 }
 # What must not be there: the environments really are apart.
-ABSENT = {"web": "sqlalchemy numpy yaml", "predict": "tensorflow sqlalchemy pytest", "store_result": "ai_edge_litert numpy yaml"}
+ABSENT = {
+    "web": "sqlalchemy numpy yaml",
+    "predict": "tensorflow sqlalchemy pytest",
+    "store_result": "ai_edge_litert numpy yaml",
+}
 
 WHERE_FROM = """
 import sys, functions_framework
