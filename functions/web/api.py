@@ -4,12 +4,12 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 from urllib.parse import quote, urlencode
 
-from shared.errors import ForbiddenError
+from shared.errors import ForbiddenError, NotFoundError
 from shared.log import note
-from shared.routing import Request, Response, Route
+from shared.routing import Handler, Request, Response, Route
 
 from .headers import secured
-from .origin import check_same_origin
+from .origin import check_local_host, check_same_origin
 from .upstream import Upstream
 
 _MODEL = "/models/[^/:]+(?:/versions/[0-9]{1,18}|/labels/[^/:]+)?"
@@ -57,11 +57,18 @@ class Api:
     Args:
         upstreams: The other functions by name.
         read_only: Nothing may be changed from the page.
+        local: It is served on a laptop, without anything before it that knows its name.
     """
 
-    def __init__(self, upstreams: Mapping[str, Upstream], *, read_only: bool) -> None:
+    def __init__(self, upstreams: Mapping[str, Upstream], *, read_only: bool, local: bool) -> None:
         self._upstreams = upstreams
         self._read_only = read_only
+        self._local = local
+
+    def own(self, handler: Handler, request: Request) -> Response:
+        """Answer what is not passed on."""
+        self._check(request)
+        return handler(request)
 
     def pass_on(self, passage: _Passage, request: Request) -> Response:
         """Answer what the other function answers.
@@ -70,6 +77,7 @@ class Api:
             ForbiddenError: Another site asks, or the page is read-only here.
             ServiceError: See `Upstream.ask`.
         """
+        self._check(request)
         if request.method != "GET":
             check_same_origin(request)
         if passage.changes and self._read_only:
@@ -84,12 +92,20 @@ class Api:
 
     def download(self, request: Request) -> Response:
         """Answer every result of a query as a file of comma-separated values."""
+        self._check(request)
         headers = {**_headers(request), "accept": _CSV}
         answer = self._upstreams["list_results"].ask("GET", _spelled("/", request), headers, media_types=(_CSV,))
         if answer.status < 400:
             named = {**answer.headers, "Content-Disposition": 'attachment; filename="results.csv"'}
             answer = Response(answer.body, answer.status, answer.content_type, named)
         return secured(answer)
+
+    def _check(self, request: Request) -> None:
+        if self._local:
+            check_local_host(request)
+        # They would lead to another path than the one that was looked up.
+        if {".", ".."} & set(request.path.split("/")):
+            raise NotFoundError("there is nothing at this path", reason="PATH_NOT_FOUND")
 
 
 def api_routes(api: Callable[[], Api]) -> list[Route]:
@@ -110,6 +126,7 @@ def _spelled(path: str, request: Request) -> str:
 
 
 def _headers(request: Request) -> dict[str, str]:
-    headers = {name: request.headers[name] for name in _REQUEST_HEADERS if name in request.headers}
+    found = {name: request.headers.get(name, "") for name in _REQUEST_HEADERS}
+    headers = {name: text for name, text in found.items() if text and text.isascii()}
     # The only type that a route here takes.
     return headers if request.method == "GET" else {**headers, "content-type": "application/json"}

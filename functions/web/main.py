@@ -1,5 +1,6 @@
 """web: the page: try the model, browse the results, watch the nights; and its way to the other functions."""
 
+import threading
 from collections.abc import Callable
 
 import functions_framework
@@ -26,19 +27,21 @@ _settings = Once(read_settings)
 _assets = Once(Assets)
 _pages = Once(lambda: Pages(_settings(), _assets()))
 _upstreams = Once(lambda: _build_upstreams(_settings()))
-_api = Once(lambda: Api(_upstreams(), read_only=_settings().read_only))
+_api = Once(lambda: Api(_upstreams(), read_only=_settings().read_only, local=not _settings().in_cloud))
 _status = Once(lambda: status_of(_settings(), _upstreams()))
 
 
 def _build_upstreams(settings: Settings) -> dict[str, Upstream]:
-    # A function that hangs holds half of the threads at most: the page and the others go on.
-    most = max(1, settings.threads // 2)
+    # A function that hangs holds half of the threads at most, and all of them together three quarters: the page and
+    # what works go on.
+    most, places = max(1, settings.threads // 2), threading.BoundedSemaphore(max(1, settings.threads * 3 // 4))
     return {
         name: Upstream(
             name,
             settings.urls[name],
             timeout_seconds=seconds,
             most_at_once=most,
+            places=places,
             id_token=_id_token(settings.urls[name]) if settings.in_cloud else None,
         )
         for name, seconds in _TIMEOUT_SECONDS.items()
@@ -74,7 +77,7 @@ _endpoint = Endpoint(
             "/static/(?P<version>[0-9a-f]{12})/(?P<name>[a-z_]+\\.(?:js|css))",
             lambda request: secured(_assets().respond(request)),
         ),
-        Route("GET", "/api/status", lambda request: _status()(request)),
+        Route("GET", "/api/status", lambda request: _api().own(_status(), request)),
         *api_routes(_api),
     ],
     Limits(max_body_bytes=1_572_864),

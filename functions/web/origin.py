@@ -3,10 +3,12 @@
 https://developer.mozilla.org/docs/Web/HTTP/Reference/Headers/Sec-Fetch-Site
 """
 
-from urllib.parse import urlsplit
+import re
 
 from shared.errors import ForbiddenError
 from shared.routing import Request
+
+_LOCAL = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?")
 
 
 def check_same_origin(request: Request) -> None:
@@ -23,11 +25,21 @@ def check_same_origin(request: Request) -> None:
     if site is not None:
         same = site == "same-origin"
     else:
-        origin, host = request.headers.get("origin", ""), request.headers.get("host", "")
-        same = bool(host) and urlsplit(origin).netloc == host
+        host = request.headers.get("host", "")
+        same = bool(host) and request.headers.get("origin") in (f"http://{host}", f"https://{host}")
     if not same:
         raise ForbiddenError(
             "expected a request of the page itself, with Sec-Fetch-Site: same-origin or its own Origin; programs call "
             "the functions themselves",
             reason="CROSS_ORIGIN",
         )
+
+
+def check_local_host(request: Request) -> None:
+    """Let a request through that names this machine: a site whose name was made to lead here names itself.
+
+    Raises:
+        ForbiddenError: reason FOREIGN_HOST.
+    """
+    if not _LOCAL.fullmatch(request.headers.get("host", "").lower()):
+        raise ForbiddenError("expected localhost or 127.0.0.1 as the host, on a laptop", reason="FOREIGN_HOST")

@@ -26,10 +26,11 @@ CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep these tests in one worker: one browser and one stack serve them all."""
+    """Keep these tests in one worker, since one browser and one stack serve them all, with time for a slow machine."""
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.xdist_group("browser"))
+            item.add_marker(pytest.mark.timeout(300))
 
 
 @pytest.fixture(scope="session")

@@ -144,7 +144,7 @@ def test_a_night_that_was_not_worked_on_is_told_of_jobs_that_are_older(visits, t
         visitor = visits(fresh.url)
         sentence = visitor.open("/nights").locator(".verdict")
         expect(sentence).to_contain_text("No night has been worked on yet")
-        expect(sentence).to_contain_text("drift has run for later days alone")
+        expect(sentence).to_contain_text("drift has run only for days that were not over then")
 
         fresh.succeed("nightly", str(due["nightly"] - timedelta(days=1)))
         visitor.open("/nights")

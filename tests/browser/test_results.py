@@ -51,7 +51,7 @@ def test_pages_follow_each_other_and_lead_back(visit, stack, rows):
     """Sixty results are three pages; each result is on one of them, the newest first."""
     made = [store(stack, labels={"test": "pages"}) for _ in range(60)]
     page = visit.open("/results?label=test%3Dpages")
-    page.get_by_role("button", name="Count them").click()
+    page.get_by_role("button", name="How many are there?").click()
     expect(page.get_by_text("60 results in all")).to_be_visible()
 
     seen = []

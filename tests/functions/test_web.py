@@ -1,5 +1,6 @@
 """web: the documents and what browsers are told of them, and what passes through to the other functions."""
 
+import contextlib
 import gzip
 import json
 import re
@@ -40,7 +41,8 @@ def upstream():
             status, headers, content = server.answer
             self.send_response(status)
             for name, value in {"Content-Length": str(len(content)), **headers}.items():
-                self.send_header(name, value)
+                if value:
+                    self.send_header(name, value)
             self.end_headers()
             self.wfile.write(content)
 
@@ -203,6 +205,8 @@ def test_what_is_listed_passes_through(page, upstream, method, path, there):
     [
         *(("GET", path) for path in ("/api/dead-letters", "/api/openapi.json", "/api/v2", "/api/health", "/api/")),
         *(("GET", path) for path in ("/api/models/../../v2", "/api/models/a/b", "/api/results/../jobs")),
+        *(("GET", path) for path in ("/api/runs/../dead-letters", "/api/runs/%2e%2e/health", "/api/runs/./x")),
+        ("GET", "/api/models/../example"),
         *(("POST", path) for path in ("/api/batch", "/api/jobs/nightly:backfill", "/api/models/digits:classify")),
         *(("DELETE", path) for path in ("/api/results", "/api/models", "/")),
         ("POST", "/api/jobs"),
@@ -228,6 +232,7 @@ def test_what_is_not_listed_goes_nowhere(page, upstream, method, path):
         {"Origin": "https://evil.example"},
         {"Origin": "null"},
         {"Origin": "http://localhost.evil.example"},
+        {"Origin": "http://["},
     ],
 )
 @pytest.mark.parametrize(("method", "path", "_"), [row for row in PASSAGES if row[0] == "POST"])
@@ -243,6 +248,39 @@ def test_a_post_from_elsewhere_is_refused(page, upstream, headers, method, path,
 def test_a_post_of_the_page_itself_passes(page, headers):
     """By its origin where the browser is old; through a proxy that changes the host by the browser's own word."""
     assert page.post("/api/results", headers=headers, json=RESULT).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:8080", "localhost.evil.example", "127.0.0.1.evil.example"]
+)
+@pytest.mark.parametrize("path", ["/api/jobs", "/api/status", "/api/results.csv"])
+def test_on_a_laptop_only_its_own_names_are_asked_for(page, upstream, path, host):
+    """A site whose name was made to lead here would pass for the page itself."""
+    answer = page.get(path, headers={**SAME, "Host": host})
+
+    assert (answer.status_code, reason(answer)) == (403, "FOREIGN_HOST")
+    assert upstream.asked == []
+    assert page.get(path, headers={"Host": "[::1]:8080"}).status_code != 403
+
+
+def test_headers_that_are_no_ascii_are_left_out(page, upstream):
+    """In both directions: neither library could send them."""
+    upstream.answer = (200, {"Content-Type": "application/json", "X-Nightshift-Version": "\u00e9"}, b"{}")
+
+    answer = page.get("/api/jobs", headers={"Accept": "\u00e9", "Traceparent": "\u00e9"})
+
+    assert answer.status_code == 200
+    assert "X-Nightshift-Version" not in answer.headers
+    assert "traceparent" not in {name.lower() for name in upstream.asked[0][2]}
+
+
+def test_cookies_of_one_visitors_answer_are_not_sent_with_anothers_question(page, upstream):
+    """The functions set none; what stands before them may."""
+    upstream.answer = (200, {"Content-Type": "application/json", "Set-Cookie": "session=alice"}, b"{}")
+    page.get("/api/jobs")
+    page.get("/api/jobs")
+
+    assert "cookie" not in {name.lower() for name in upstream.asked[1][2]}
 
 
 def test_what_a_form_could_send_is_refused(page, upstream):
@@ -293,6 +331,7 @@ def test_an_answer_keeps_its_status_and_what_the_page_needs_to_know(page, upstre
         ((403, {"Content-Type": "text/html"}, b"<h1>Forbidden</h1>"), "UPSTREAM_REFUSED"),
         ((200, {"Content-Type": "application/json", "Content-Length": "99"}, b'{"cut": '), "UPSTREAM_NONSENSE"),
         ((200, {}, b"{}"), "UPSTREAM_NONSENSE"),
+        ((520, {"Content-Type": "application/json"}, b"{}"), "UPSTREAM_NONSENSE"),
     ],
 )
 def test_nonsense_is_a_502_and_none_of_it_is_passed_on(page, upstream, answer, expected):
@@ -350,6 +389,57 @@ def test_a_function_that_hangs_leaves_threads_for_the_others(serve):
     assert refused.status_code == 503
     assert refused.json()["error"]["details"][0]["reason"] == "UPSTREAM_BUSY"
     assert document.status_code == 200
+
+
+@pytest.mark.parametrize("status", [200, 520])
+def test_answers_that_break_off_or_make_no_sense_give_their_places_back(web, upstream, status):
+    """More of them than there are places, and the next question is answered."""
+    page = web(THREADS="2", **dict.fromkeys(URLS, upstream.url))
+    chunked = {"Content-Type": "application/json", "Transfer-Encoding": "chunked", "Content-Length": ""}
+    upstream.answer = (status, chunked, b'5\r\n{"a":\r\nnonsense\r\n')
+    for _ in range(4):
+        with contextlib.suppress(Exception):
+            page.get("/api/jobs", buffered=True)
+
+    upstream.answer = (200, {"Content-Type": "application/json"}, b"{}")
+    assert page.get("/api/jobs").status_code == 200
+
+
+def test_readers_that_take_their_time_leave_results_to_others(serve):
+    """Downloads hold half of a function's places at most: one more is refused, and a page of results is answered."""
+    let_go, pieces = threading.Event(), b"400\r\n" + b"x" * 1024 + b"\r\n"
+
+    class Endless(BaseHTTPRequestHandler):
+        def do_GET(self):
+            csv = self.headers["Accept"] == "text/csv"
+            self.send_response(200)
+            self.send_header("Content-Type", "text/csv" if csv else "application/json")
+            self.send_header(*(("Transfer-Encoding", "chunked") if csv else ("Content-Length", "2")))
+            self.end_headers()
+            self.wfile.write(pieces if csv else b"{}")
+            if csv:
+                let_go.wait(60)
+
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Endless)
+    server.daemon_threads = True
+    accepting = threading.Thread(target=server.serve_forever)
+    accepting.start()
+    page = serve("web", THREADS="8", LIST_RESULTS_URL=f"http://127.0.0.1:{server.server_port}")
+    with contextlib.ExitStack() as reading:
+        for _ in range(2):
+            answer = reading.enter_context(httpx.stream("GET", f"{page.url}/api/results.csv", timeout=20))
+            next(answer.iter_raw())
+        refused = httpx.get(f"{page.url}/api/results.csv", timeout=20)
+        listed = httpx.get(f"{page.url}/api/results", timeout=20)
+        let_go.set()
+    server.shutdown()
+    server.server_close()
+    accepting.join()
+
+    assert (refused.status_code, listed.status_code) == (503, 200)
 
 
 def test_a_long_answer_is_passed_on_as_it_comes(page, upstream):

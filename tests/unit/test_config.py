@@ -57,6 +57,7 @@ def test_an_empty_environment_is_a_laptop():
         model_timeout_seconds=60,
         log_predictions=0.0,
         environment="local",
+        read_only=False,
         in_cloud=False,
         code_version="local",
     )
@@ -67,6 +68,7 @@ def test_every_variable_is_taken():
     settings = Settings.from_env(
         {
             "MODELS_DIR": "/models",
+            "READ_ONLY": "1",
             "DEFAULT_MODEL": "digits",
             "STORE_URL": "sqlite:////data/x.db",
             "STATE_DIR": "/state",

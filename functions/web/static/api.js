@@ -20,9 +20,12 @@ const HEADLINES = {
   READ_ONLY: "This page is read-only",
 };
 
+// Random; without randomUUID, which browsers keep from pages that came unencrypted from elsewhere.
+export const newId = () => Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+
 // Asks /api and returns {data, headers, milliseconds}; throws a Problem.
 export async function ask(path, { method = "GET", body, headers = {}, signal, patience = PATIENCE_MS } = {}) {
-  const requestId = crypto.randomUUID ? crypto.randomUUID() : String(Math.random()).slice(2);
+  const requestId = newId();
   const request = { method, headers: { ...headers, "X-Request-Id": requestId }, cache: "no-store" };
   if (method !== "GET") {
     request.headers["Content-Type"] = "application/json";

@@ -5,6 +5,7 @@ import { POLL_MS, apiPathOf, askInTurn, isActive, pages, shifted, stateOf } from
 
 // As many as cover the last night of a daily job, and what was asked for by hand beside it.
 const NEWEST = 20;
+const STALE_MS = 10 * 60_000;
 
 // A column is {job, runs: by key, newest, problem, again, pending, asked, loaded, reached}: `reached` is the oldest day of
 // which runs were loaded, where there are more than are loaded at once.
@@ -13,7 +14,14 @@ export class Columns {
     Object.assign(this, { since, until, draw });
     this.all = jobs.map((job) => ({ job, runs: new Map(), newest: null, problem: null, pending: false, reached: "", loaded: 0 }));
     for (const column of this.all) column.again = () => this.load(column);
-    document.addEventListener("visibilitychange", () => this.plan());
+    this.fresh = Date.now();
+    document.addEventListener("visibilitychange", () => this.seen());
+  }
+
+  // Of a page that was left open overnight nothing holds any more.
+  seen() {
+    if (!document.hidden && Date.now() - this.fresh > STALE_MS) location.reload();
+    else this.plan();
   }
 
   // One job that cannot be asked for is told of in its own place.

@@ -7,10 +7,10 @@ export function confirmed(title, text, action) {
   return new Promise((resolve) => {
     const dialog = h("dialog", { "aria-labelledby": "confirm-title" },
       h("h2", { id: "confirm-title" }, title),
-      h("p", {}, text),
-      h("div", { class: "row" },
-        button(action, () => dialog.close("yes"), { class: "primary" }),
-        button("Cancel", () => dialog.close("no"))));
+      // A form, so that Enter in a field means yes.
+      h("form", { method: "dialog" }, h("div", { class: "said" }, text), h("div", { class: "row" },
+        h("button", { class: "primary", value: "yes" }, action),
+        button("Cancel", () => dialog.close("no")))));
     dialog.addEventListener("close", () => {
       dialog.remove();
       resolve(dialog.returnValue === "yes");

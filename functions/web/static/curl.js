@@ -1,7 +1,7 @@
 // The same request for a terminal: to the function itself, which is where programs ask.
 
 import { environment } from "./api.js";
-import { announce, button, h } from "./dom.js";
+import { button, h } from "./dom.js";
 
 export function curlOf(model, version, body) {
   const url = `${environment.predictUrl}/v1/models/${encodeURIComponent(model)}/versions/${encodeURIComponent(version)}:predict`;
@@ -24,6 +24,5 @@ export function curlBox(text) {
       } catch {
         copied.textContent = "The browser does not let the page copy: select the text above";
       }
-      announce(copied.textContent);
     }), copied));
 }

@@ -57,6 +57,18 @@ export function button(text, onclick, attributes = {}) {
   return h("button", { type: "button", onclick, ...attributes }, text);
 }
 
+// Works with buttons out of use; the one that was pressed keeps the focus.
+export async function busy(buttons, work) {
+  const pressed = document.activeElement;
+  for (const one of buttons) one.disabled = true;
+  try {
+    return await work();
+  } finally {
+    for (const one of buttons) one.disabled = false;
+    if (buttons.includes(pressed) && document.activeElement === document.body) pressed.focus();
+  }
+}
+
 export function card(title, ...children) {
   return h("section", { class: "card" }, title ? h("h2", {}, title) : null, children);
 }

@@ -24,13 +24,14 @@ export class Drawing {
   listen() {
     this.canvas.addEventListener("pointerdown", (event) => this.begin(event));
     this.canvas.addEventListener("pointermove", (event) => this.follow(event));
-    for (const name of ["pointerup", "pointercancel"]) this.canvas.addEventListener(name, () => this.end());
+    for (const name of ["pointerup", "pointercancel"]) this.canvas.addEventListener(name, (event) => this.end(event));
     this.canvas.addEventListener("keydown", (event) => this.press(event));
-    for (const name of ["focus", "blur"]) this.canvas.addEventListener(name, () => this.paint());
+    this.canvas.addEventListener("focus", () => this.paint());
+    this.canvas.addEventListener("blur", () => (this.pen.down ? this.lift() : this.paint()));
   }
 
   begin(event) {
-    if (event.button !== 0) return;
+    if (event.button !== 0 || !event.isPrimary) return; // a second finger, or a palm
     this.canvas.setPointerCapture(event.pointerId);
     this.lift();
     this.drawn = [this.place(event)];
@@ -39,14 +40,14 @@ export class Drawing {
   }
 
   follow(event) {
-    if (!this.drawn) return;
+    if (!this.drawn || !event.isPrimary) return;
     const moves = event.getCoalescedEvents?.() ?? [];
     for (const move of moves.length ? moves : [event]) this.drawn.push(this.place(move));
     this.paint();
   }
 
-  end() {
-    if (!this.drawn) return;
+  end(event) {
+    if (!this.drawn || !event.isPrimary) return;
     this.drawn = null;
     this.changed(this.strokes);
   }
@@ -57,6 +58,7 @@ export class Drawing {
   }
 
   press(event) {
+    if (event.altKey || event.ctrlKey || event.metaKey) return; // the browser's own
     const move = MOVES[event.key];
     if (move) this.step(move);
     else if (event.key === " ") this.toggle();
@@ -112,8 +114,8 @@ export class Drawing {
     Object.assign(context, { strokeStyle: "#1c1d2b", lineWidth: PEN, lineCap: "round", lineJoin: "round" });
     for (const stroke of this.strokes) {
       context.beginPath();
-      stroke.concat([stroke[0]].slice(stroke.length > 1 ? 1 : 0)).forEach(([x, y], index) =>
-        context[index ? "lineTo" : "moveTo"](x * SIDE / 100, y * SIDE / 100));
+      // A stroke of one point is a dot.
+      for (const [x, y] of [stroke[0], ...stroke]) context.lineTo(x * SIDE / 100, y * SIDE / 100);
       context.stroke();
     }
     if (document.activeElement === this.canvas && this.canvas.matches(":focus-visible")) this.paintPen(context);

@@ -15,14 +15,22 @@ export class Editor {
     this.element = h("div", {},
       h("label", { for: "request" }, "Request"), this.area, this.problem,
       h("p", { id: "editor-how", class: "quiet small" }, "Ctrl+Enter sends it."));
-    this.area.addEventListener("input", () => this.complain(""));
+    this.area.addEventListener("input", () => {
+      this.touched = true;
+      this.complain("");
+    });
     this.area.addEventListener("keydown", (event) => {
       if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) send();
     });
   }
 
   set(request) {
-    this.area.value = pretty(request, Infinity);
+    this.show(pretty(request, Infinity));
+  }
+
+  show(text) {
+    this.area.value = text;
+    this.touched = false;
     this.complain("");
   }
 

@@ -5,12 +5,13 @@ import { h } from "./dom.js";
 const MOMENTS = Object.fromEntries(["short", "medium"].map((timeStyle) =>
   [timeStyle, new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle })]));
 const DAY = new Intl.DateTimeFormat("en-GB", { weekday: "short", day: "numeric", month: "short", timeZone: "UTC" });
-const RELATIVE = new Intl.RelativeTimeFormat("en", { numeric: "auto" });
+const RELATIVE = new Intl.RelativeTimeFormat("en", { numeric: "always" });
 const NUMBER = new Intl.NumberFormat("en-GB", { maximumFractionDigits: 4 });
 const WEEKDAYS = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
 const STEPS = [["day", 86_400], ["hour", 3600], ["minute", 60], ["second", 1]];
 
-export const number = (value) => NUMBER.format(value);
+// What is small keeps its first digits, and does not become nothing.
+export const number = (value) => (value !== 0 && Math.abs(value) < 1e-3 ? String(Number(value.toPrecision(4))) : NUMBER.format(value));
 
 // To a tenth, and never rounded to a certainty that it is not.
 export function percent(value) {
@@ -29,6 +30,7 @@ export function moment(text, precision = "short") {
 
 export function relative(text, now = Date.now()) {
   const seconds = (new Date(text).getTime() - now) / 1000;
+  if (Number.isNaN(seconds)) return String(text);
   const [unit, length] = STEPS.find(([, step]) => Math.abs(seconds) >= step) ?? ["second", 1];
   return RELATIVE.format(Math.round(seconds / length), unit);
 }

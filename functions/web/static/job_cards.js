@@ -3,7 +3,7 @@
 import { post, readOnly } from "./api.js";
 import { keep } from "./columns.js";
 import { confirmed } from "./confirm.js";
-import { announce, button, card, facts, h, replace } from "./dom.js";
+import { announce, busy, button, card, facts, h, replace } from "./dom.js";
 import { day, duration, moment, relative, schedule } from "./format.js";
 import { isDaily, lastDay } from "./night.js";
 import { problemBox } from "./problems.js";
@@ -14,15 +14,13 @@ export function jobCard(column, changed) {
   const shown = h("div", {}), buttons = h("div", { class: "row actions" }), outcome = h("div", { class: "outcome", role: "status" });
   const name = column.job.id;
   const act = async (pressed, said, work) => {
-    pressed.disabled = true;
     replace(outcome, h("p", { class: "quiet waiting" }, said));
     try {
-      replace(outcome, await work());
+      replace(outcome, await busy([pressed], work));
     } catch (problem) {
       const unmet = problem.reason === "DEPENDENCIES_NOT_MET";
       replace(outcome, problemBox(problem), unmet && button("Run it all the same", ({ target }) => run(target, { ...column.order, force: true })));
     }
-    pressed.disabled = false;
   };
   const run = (pressed, order) => act(pressed, "Running…", async () => {
     column.order = order;

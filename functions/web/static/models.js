@@ -11,7 +11,8 @@ export function labelsOf(model, version) {
 // catalogue: what /models answers. Returns {model, version}; null if there is no model at all.
 export function choose(catalogue, query) {
   expect(Array.isArray(catalogue.models), "predict", "a list of models");
-  const named = query.get("model") ?? catalogue.default_model ?? catalogue.models[0]?.name;
+  const sound = catalogue.models.find(({ versions }) => versions.some(({ state }) => state === "AVAILABLE"));
+  const named = query.get("model") ?? catalogue.default_model ?? (sound ?? catalogue.models[0])?.name;
   if (named === undefined) return null;
   const model = catalogue.models.find(({ name }) => name === named);
   if (!model) throw new Problem("No such model", `${named} is not served here; there is ${catalogue.models.map(({ name }) => name).join(", ")}`);
@@ -22,15 +23,19 @@ export function choose(catalogue, query) {
   return { model, version };
 }
 
-// A list to choose from; another choice is another address.
-export function chooser(catalogue, { model, version }) {
+// A list to choose from; another choice is another address, by a button: the arrow keys go through the list.
+export function chooser(catalogue, { model, version } = {}) {
   const options = catalogue.models.flatMap((one) => one.versions.map((its) => {
     const labels = labelsOf(one, its.version);
     const text = `${one.name} ${its.version}${labels.length ? ` (${labels.join(", ")})` : ""}${its.state === "AVAILABLE" ? "" : " – cannot be served"}`;
     return h("option", { value: new URLSearchParams({ model: one.name, version: its.version }), selected: one === model && its === version }, text);
   }));
-  return h("label", { class: "grow" }, "Model and version",
-    h("select", { id: "model", onchange: (event) => { location.search = event.target.value; } }, options));
+  const list = h("select", { id: "model" }, options);
+  const choose = (event) => {
+    event.preventDefault();
+    location.search = list.value;
+  };
+  return h("form", { class: "row end chooser", onsubmit: choose }, h("label", {}, "Model and version", list), h("button", {}, "Choose"));
 }
 
 // The input that is an image, of a signature with no other; null if there is none that could be drawn.

@@ -46,7 +46,7 @@ function outcome({ job, runs, newest }) {
     run ? h("a", { href: pathOf(job.id, run.key) }, job.id) : h("b", {}, job.id), ` ${what}`] });
   // What is younger than the night cannot have missed it.
   const begun = newest && (!wanted || [newest.key, ...runs.keys()].some((key) => key <= wanted));
-  if (!run && !begun) return said("new", newest ? "has run for later days alone" : "has not run yet");
+  if (!run && !begun) return said("new", newest ? "has run only for days that were not over then" : "has not run yet");
   if (!run) return job.paused ? said("busy", "is paused and did not run") : said("bad", "did not run");
   if (run.state === "success") return run.provisional ? said("busy", "has run before the day had ended, and runs again") : said("good", "");
   if (run.state === "failed" || run.state === "missed") return said("bad", stateOf(run.state)[1] === "missed" ? "was missed" : "failed");

@@ -12,7 +12,8 @@ export function asPicture(rows, { minimum = null, maximum = null } = {}) {
   if (![1, 3].includes(channels)) return null;
   if (!points.every((point) => point.length === channels && point.every((value) => typeof value === "number"))) return null;
   const values = points.flat();
-  const low = minimum ?? Math.min(0, ...values), high = maximum ?? Math.max(low + 1e-9, ...values);
+  const low = minimum ?? values.reduce((a, b) => Math.min(a, b), 0);
+  const high = maximum ?? values.reduce((a, b) => Math.max(a, b), low + 1e-9);
   return { width, height: rows.length, channels, shades: values.map((value) => (value - low) / (high - low)) };
 }
 

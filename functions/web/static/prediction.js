@@ -39,9 +39,14 @@ function bars(scores) {
   }));
 }
 
+export function cut(text, most = 20_000) {
+  return text.length > most ? `${text.slice(0, most)}\n… ${number(text.length - most)} more characters` : text;
+}
+
 // As JSON, rows of numbers on one line; cut, and not laid out, where it is too long to be looked at.
 export function pretty(value, most = 20_000) {
   const text = JSON.stringify(value) ?? "";
-  if (text.length > most) return `${text.slice(0, most)}\n… ${number(text.length - most)} more characters`;
-  return JSON.stringify(value, null, 2).replace(/\[\s+([-+\d.eE,\s]*?)\s+\]/g, (_, inner) => `[${inner.replace(/\s+/g, " ")}]`);
+  if (text.length > most) return cut(text, most);
+  const rows = /"(?:[^"\\]|\\.)*"|\[\s+([-+\d.eE,\s]*?)\s+\]/g;
+  return JSON.stringify(value, null, 2).replace(rows, (all, inner) => (inner === undefined ? all : `[${inner.replace(/\s+/g, " ")}]`));
 }

@@ -1,10 +1,11 @@
 // One result, whole: what was asked, what was answered, and the way back into Try.
 
-import { ask, expect } from "./api.js";
+import { ask, environment, expect } from "./api.js";
 import { card, facts, h } from "./dom.js";
 import { moment, plural } from "./format.js";
+import { rangeOf } from "./locate.js";
 import { imageIn, picture } from "./picture.js";
-import { pretty, shown } from "./prediction.js";
+import { cut, shown } from "./prediction.js";
 import { into } from "./problems.js";
 import { labels, summaryOf } from "./results.js";
 
@@ -13,9 +14,10 @@ const MOST_IMAGES = 24;
 export async function show(place, { pathname }) {
   const id = decodeURIComponent(pathname.split("/").pop());
   await into(place, async () => {
-    const { data } = await ask(`/results/${encodeURIComponent(id)}?non_finite=null`);
+    const { data, text } = await ask(`/results/${encodeURIComponent(id)}`);
     expect(data.id === id && "instances" in data && "predictions" in data, "list_results", "this result");
-    return [about(data), h("div", { class: "columns" }, asked(data), answered(data))];
+    document.title = `Result of ${new Date(data.created_at).toLocaleString("en-GB")} · Nightshift ${environment.environment}`;
+    return [about(data), h("div", { class: "columns" }, asked(data, rawOf(text, "instances")), answered(data, rawOf(text, "predictions")))];
   });
 }
 
@@ -31,7 +33,13 @@ function about(result) {
     h("a", { class: "button", href: "/results" }, "All results")));
 }
 
-function asked({ instances }) {
+// As it was stored: JavaScript's numbers are not JSON's.
+function rawOf(text, name) {
+  const { start, end } = rangeOf(text, [name]);
+  return h("pre", { tabindex: "0" }, cut(text.slice(start, end)));
+}
+
+function asked({ instances }, raw) {
   const list = Array.isArray(instances) ? instances : [];
   const images = list.slice(0, MOST_IMAGES).map((instance, index) => {
     const image = imageIn(instance);
@@ -41,12 +49,12 @@ function asked({ instances }) {
   return card(list.length > 1 ? plural(list.length, "instance") : "Instance",
     images.length ? h("div", { class: "row images" }, images) : null,
     list.length > MOST_IMAGES && images.length ? h("p", { class: "quiet" }, `The first ${MOST_IMAGES} of them`) : null,
-    h("details", { open: !images.length }, h("summary", {}, "As JSON"), h("pre", { tabindex: "0" }, pretty(instances))));
+    h("details", { open: !images.length }, h("summary", {}, "As JSON"), raw));
 }
 
-function answered({ predictions }) {
+function answered({ predictions }, raw) {
   const single = Array.isArray(predictions) && predictions.length === 1;
   return card(Array.isArray(predictions) && !single ? plural(predictions.length, "prediction") : "Prediction",
     shown(single ? predictions[0] : predictions),
-    single ? h("details", {}, h("summary", {}, "As JSON"), h("pre", { tabindex: "0" }, pretty(predictions))) : null);
+    h("details", {}, h("summary", {}, "As JSON"), raw));
 }

@@ -22,7 +22,7 @@ function filters(wanted) {
   return h("form", { method: "get", class: "row end", role: "search", "aria-label": "Filter results" },
     field("model", "Model", { size: "12" }),
     field("version", "Version", { size: "5" }),
-    field("label", "Label", { size: "16", placeholder: "name=value" }),
+    field("label", "Label", { size: "16", placeholder: "name=value", pattern: "\\s*[^=]+=.+", title: "name=value" }),
     field("from", "From (UTC)", { type: "date" }),
     field("to", "To (UTC)", { type: "date" }),
     h("button", { class: "primary" }, "Filter"),
@@ -32,7 +32,7 @@ function filters(wanted) {
 // The query of list-results for the fields of the form; empty fields ask for nothing.
 export function queryOf(wanted) {
   const query = new URLSearchParams();
-  for (const name of ["model", "version"]) if (wanted.get(name)) query.set(name, wanted.get(name));
+  for (const name of ["model", "version"]) if (wanted.get(name)?.trim()) query.set(name, wanted.get(name).trim());
   const label = wanted.get("label") ?? "";
   if (label) query.set(`label.${label.split("=")[0].trim()}`, label.split("=").slice(1).join("=").trim());
   if (wanted.get("from")) query.set("since", wanted.get("from"));
@@ -68,7 +68,7 @@ function nothing(wanted, query) {
 // Counting takes longer than a page does where there are many, so that it is asked for.
 function total(query) {
   const place = h("div", { role: "status" });
-  place.append(button("Count them", () => into(place, async () => {
+  place.append(button("How many are there?", () => into(place, async () => {
     const { data } = await ask(`/results?${new URLSearchParams([...query, ["count", "true"], ["page_size", "1"], ["fields", "id"]])}`);
     expect(Number.isInteger(data.total_size), "list_results", "a count");
     return h("p", {}, `${plural(data.total_size, "result")} in all`);
@@ -78,7 +78,7 @@ function total(query) {
 
 function rows(results) {
   return table("Results", [
-    ["When", (one) => h("a", { href: `/results/${encodeURIComponent(one.id)}` }, moment(one.created_at, "medium")), "fixed"],
+    [`When (${Intl.DateTimeFormat().resolvedOptions().timeZone})`, (one) => h("a", { href: `/results/${encodeURIComponent(one.id)}` }, moment(one.created_at, "medium")), "fixed"],
     ["Model", (one) => `${one.model} ${one.version}`, "text"],
     ["Predictions", (one) => summaryOf(one.summary), "text"],
     ["Labels", (one) => labels(one.labels), "text"],

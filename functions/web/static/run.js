@@ -1,8 +1,8 @@
 // Run: one job over one interval, with its attempts, its slices and what it wrote.
 
-import { post, readOnly } from "./api.js";
+import { environment, post, readOnly } from "./api.js";
 import { confirmed } from "./confirm.js";
-import { announce, button, card, h, replace } from "./dom.js";
+import { announce, busy, button, card, h, replace } from "./dom.js";
 import { into, problemBox } from "./problems.js";
 import { described } from "./run_cards.js";
 import { PATIENCE_MS, POLL_MS, apiPathOf, askInTurn, badge, isActive, pages, shifted, stateOf } from "./runs.js";
@@ -10,6 +10,7 @@ import { PATIENCE_MS, POLL_MS, apiPathOf, askInTurn, badge, isActive, pages, shi
 export async function show(place, { pathname }) {
   const [job, key] = named(pathname);
   document.querySelector("h1").textContent = `${job}, ${key}`;
+  document.title = `${job}, ${key} · Nightshift ${environment.environment}`;
   const view = new RunView(job, key);
   const whole = h("div", { class: "view" });
   place.append(h("p", {}, h("a", { href: "/nights" }, "← All nights")), whole);
@@ -73,17 +74,17 @@ class RunView {
   async runAgain() {
     const text = `It runs over ${this.key} again. Once it has succeeded, what it writes replaces this run's summary; until then the present one is shown.`;
     if (!(await confirmed(`Run ${this.job} again?`, text, "Run again"))) return;
-    this.rerun.disabled = this.busy = true;
+    this.busy = true;
     replace(this.outcome, h("p", { class: "quiet waiting" }, "Running…"));
     this.plan();
     try {
-      const { data } = await post(`${this.path}:rerun`, {}, { patience: PATIENCE_MS });
+      const { data } = await busy([this.rerun], () => post(`${this.path}:rerun`, {}, { patience: PATIENCE_MS }));
       replace(this.outcome, h("p", {}, badge(data.run.state), data.run.error ? ` ${data.run.error}` : " It is shown above."));
       announce(`${this.job} ${this.key} ${stateOf(data.run.state)[1]}`);
     } catch (problem) {
       replace(this.outcome, problemBox(problem));
     }
-    this.rerun.disabled = this.busy = false;
+    this.busy = false;
     await this.look().catch((problem) => replace(this.outcome, problemBox(problem)));
   }
 }

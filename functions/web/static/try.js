@@ -6,6 +6,7 @@ import { announce, button, card, facts, h } from "./dom.js";
 import { Drawing } from "./drawing.js";
 import { Editor, requestFor } from "./editor.js";
 import { bytes, moment, number, percent } from "./format.js";
+import { rangeOf } from "./locate.js";
 import { choose, chooser, imageInput } from "./models.js";
 import { imageIn, picture } from "./picture.js";
 import { scoresOf, pretty, shown } from "./prediction.js";
@@ -20,9 +21,13 @@ export async function show(place, { search }) {
   await into(place, async () => {
     const query = new URLSearchParams(search);
     const { data: catalogue } = await ask("/models");
-    const chosen = choose(catalogue, query);
-    if (!chosen) return [modelTable(catalogue)];
-    return new Bench(catalogue, chosen).build(query.get("result"));
+    try {
+      const chosen = choose(catalogue, query);
+      return chosen ? new Bench(catalogue, chosen).build(query.get("result")) : [modelTable(catalogue)];
+    } catch (error) {
+      if (!(error instanceof Problem) || !catalogue.models?.length) throw error;
+      return [chooser(catalogue), problemBox(error), modelTable(catalogue)];
+    }
   }, "Asking which models there are");
 }
 
@@ -46,7 +51,7 @@ class Bench {
       : byHand;
     if (resultId) this.load(resultId);
     return [
-      h("div", { class: "row end" }, chooser(this.catalogue, this)),
+      chooser(this.catalogue, this),
       this.version.description ? h("p", {}, this.version.description) : null,
       data.problem ? problemBox(data.problem) : null,
       h("div", { class: "columns" }, card(this.input ? "Draw" : "Request", entry), card("Prediction", this.seen, this.outcome)),
@@ -77,12 +82,17 @@ class Bench {
     }));
   }
 
+  // As it was stored, to the last digit; what was begun in the meantime goes before.
   async load(resultId) {
+    const begun = () => this.asking || this.editor.touched || this.drawing?.strokes.length;
     try {
-      const { data } = await ask(`/results/${encodeURIComponent(resultId)}?fields=instances&non_finite=null`);
-      this.sendRequest({ instances: data.instances });
+      const { text } = await ask(`/results/${encodeURIComponent(resultId)}?fields=instances`);
+      if (begun()) return;
+      const { start, end } = rangeOf(text, ["instances"]);
+      this.editor.show(`{"instances": ${text.slice(start, end)}}`);
+      this.sendText();
     } catch (error) {
-      this.outcome.replaceChildren(problemBox(error));
+      if (!begun()) this.outcome.replaceChildren(problemBox(error));
     }
   }
 
