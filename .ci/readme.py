@@ -4,6 +4,7 @@ In a ```console block, lines that begin with "$ " are commands; the lines up to 
 where "..." stands for anything. `make run` is left running for the commands after it, until the end.
 """
 
+import contextlib
 import os
 import re
 import shlex
@@ -76,7 +77,8 @@ def serve(command: str, promised: str, stack: ExitStack) -> None:
 
 def stop(process: "subprocess.Popen[bytes]") -> None:
     """Send Ctrl-C as a terminal does, to the whole group, and wait."""
-    os.killpg(process.pid, signal.SIGINT)
+    with contextlib.suppress(ProcessLookupError):  # it has ended by itself
+        os.killpg(process.pid, signal.SIGINT)
     process.wait(60)
 
 

@@ -2,7 +2,7 @@
 
 import { ask, environment, expect } from "./api.js";
 import { card, facts, h, table } from "./dom.js";
-import { bytes, number, percent } from "./format.js";
+import { bytes, moment, number, percent } from "./format.js";
 import { labelsOf } from "./models.js";
 import { into } from "./problems.js";
 
@@ -56,6 +56,25 @@ export function modelTable(data) {
       : h("span", { class: "badge bad" }, h("span", { "aria-hidden": "true" }, "✗"), version.problem || "cannot be served"), "text"],
     ["Size", ({ version }) => version.size_bytes === undefined ? "" : bytes(version.size_bytes), "number fixed"],
     ["Runtime", ({ version }) => (version.runtimes ?? []).join(", "), "fixed"],
-    ["Accuracy", ({ version }) => typeof version.metrics?.accuracy === "number" ? percent(version.metrics.accuracy) : "", "number fixed"],
+    ["Accuracy", ({ version }) => accuracy(version), "number fixed"],
   ], rows);
+}
+
+// What is known of one version, and of the others.
+export function about(version, catalogue) {
+  return h("details", { class: "card about" }, h("summary", {}, "About this model, and the others"),
+    facts([
+      ["Size", bytes(version.size_bytes)], ["Runtime", version.runtimes.join(", ")], ["Made", moment(version.created_at)],
+      ["Accuracy", accuracy(version)],
+      ...Object.entries(version.signatures).map(([name, { inputs, outputs }]) => [name, `${tensors(inputs)} → ${tensors(outputs)}`]),
+    ]),
+    modelTable(catalogue));
+}
+
+function accuracy({ metrics }) {
+  return typeof metrics?.accuracy === "number" ? percent(metrics.accuracy) : "";
+}
+
+function tensors(list) {
+  return list.map(({ name, dtype, shape }) => `${name}: ${dtype} ${shape ? `[${shape.join(", ")}]` : "of any shape"}`).join(", ");
 }

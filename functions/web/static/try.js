@@ -2,18 +2,19 @@
 
 import { ask, post, expect, Problem } from "./api.js";
 import { curlBox, curlOf } from "./curl.js";
-import { announce, button, card, facts, h } from "./dom.js";
+import { announce, button, card, h } from "./dom.js";
 import { Drawing } from "./drawing.js";
 import { Editor, requestFor } from "./editor.js";
-import { bytes, moment, number, percent } from "./format.js";
+import { number, percent } from "./format.js";
 import { rangeOf } from "./locate.js";
 import { choose, chooser, imageInput } from "./models.js";
 import { imageIn, picture } from "./picture.js";
 import { scoresOf, pretty, shown } from "./prediction.js";
 import { into, problemBox } from "./problems.js";
 import { rasterise } from "./raster.js";
+import { samplesBox } from "./samples.js";
 import { savingBox } from "./saving.js";
-import { modelTable } from "./status.js";
+import { about, modelTable } from "./status.js";
 
 const SLOW_MS = 1500;
 
@@ -47,7 +48,7 @@ class Bench {
     this.editor.set(data.example ?? requestFor(Object.values(this.version.signatures)[0]));
     const byHand = h("div", {}, this.editor.element, button("Predict", () => this.sendText(), { class: "primary" }));
     const entry = this.input
-      ? [this.drawing.element, this.samples(data.samples ?? []), h("details", { class: "as-json" }, h("summary", {}, "As JSON"), byHand)]
+      ? [this.drawing.element, samplesBox(data.samples ?? [], this.input, (instance) => this.sendSample(instance)), h("details", { class: "as-json" }, h("summary", {}, "As JSON"), byHand)]
       : byHand;
     if (resultId) this.load(resultId);
     return [
@@ -55,31 +56,8 @@ class Bench {
       this.version.description ? h("p", {}, this.version.description) : null,
       data.problem ? problemBox(data.problem) : null,
       h("div", { class: "columns" }, card(this.input ? "Draw" : "Request", entry), card("Prediction", this.seen, this.outcome)),
-      this.about(),
+      about(this.version, this.catalogue),
     ];
-  }
-
-  about() {
-    const { version } = this;
-    return h("details", { class: "card about" }, h("summary", {}, "About this model, and the others"),
-      facts([
-        ["Size", bytes(version.size_bytes)], ["Runtime", version.runtimes.join(", ")], ["Made", moment(version.created_at)],
-        ["Accuracy", typeof version.metrics.accuracy === "number" ? percent(version.metrics.accuracy) : ""],
-        ...Object.entries(version.signatures).map(([name, { inputs, outputs }]) => [name, `${tensors(inputs)} → ${tensors(outputs)}`]),
-      ]),
-      modelTable(this.catalogue));
-  }
-
-  samples(samples) {
-    if (!samples.length) return null;
-    return h("div", { class: "samples", role: "group", "aria-label": "Samples" }, samples.map(({ label, instance }) => {
-      const image = picture(imageIn(instance), "", this.input);
-      image?.setAttribute("aria-hidden", "true");
-      return h("button", { type: "button", class: "sample", "aria-label": `Sample ${label}`, onclick: () => {
-        this.drawing?.clear(true);
-        this.sendInstance(instance);
-      } }, image ?? label);
-    }));
   }
 
   // As it was stored, to the last digit; what was begun in the meantime goes before.
@@ -108,6 +86,11 @@ class Bench {
     this.sendInstance({ [this.input.name]: rows.map((row) => row.map((one) => (this.input.deep ? [value(one)] : value(one)))) });
   }
 
+  sendSample(instance) {
+    this.drawing.clear(true);
+    this.sendInstance(instance);
+  }
+
   sendInstance(instance) {
     this.sendRequest({ instances: [instance] });
   }
@@ -127,7 +110,8 @@ class Bench {
     this.asking?.abort();
     const asking = this.asking = new AbortController();
     const image = request?.instances?.length === 1 ? imageIn(request.instances[0]) : null;
-    this.seen.replaceChildren(...[image && picture(image, "What the model sees", this.input ?? {})].filter(Boolean));
+    const seen = image && picture(image, "What the model sees", this.input ?? {});
+    this.seen.replaceChildren(...(seen ? [seen, h("span", { class: "quiet small", "aria-hidden": "true" }, "The model sees")] : []));
     this.outcome.setAttribute("aria-busy", "true");
     const slow = setTimeout(() => this.outcome.replaceChildren(
       h("p", { class: "quiet waiting" }, "Waiting for the model. A function that has scaled to zero takes some seconds to start…")), SLOW_MS);
@@ -170,8 +154,4 @@ function start(headers) {
   const cold = headers.get("X-Nightshift-Start") === "cold";
   return h("span", { class: `badge ${cold ? "busy" : "good"}`, title: cold ? "The first answer of a new instance" : "An instance was ready" },
     h("span", { "aria-hidden": "true" }, cold ? "❄" : "●"), cold ? "cold start" : "warm");
-}
-
-function tensors(list) {
-  return list.map(({ name, dtype, shape }) => `${name}: ${dtype} ${shape ? `[${shape.join(", ")}]` : "of any shape"}`).join(", ");
 }
